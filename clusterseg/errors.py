@@ -1,0 +1,10 @@
+"""The one exception for what a user can put right."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in the input or the configuration, told in one message without a traceback.
+
+    The message names the file or config key, what was found, what was expected, and the remedy.
+    """
