@@ -1,0 +1,77 @@
+"""The sparse convolution layer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from clusterseg.sparse.tensor import SparseTensor
+
+
+class Conv3d(nn.Module):
+    """Convolution over occupied voxels, without bias (a BatchNorm follows in every use).
+
+    Three kinds, by kernel size and stride: 3x3x3 submanifold (3, 1), 2x2x2 down (2, 2) and its transpose up, and
+    pointwise (1, 1). The output of the two submanifold kinds has the voxels of the input.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel_size: 1, 2 or 3.
+        stride: 1, or 2 with ``kernel_size=2``.
+        transposed: Go up instead of down; the voxels are those that the grid has at the finer level.
+
+    The weight ``kernel`` is (kernel_size^3, C_in, C_out), (C_in, C_out) where pointwise. Offset order: x fastest for
+    3x3x3, z fastest for 2x2x2, as in published SPVNAS weights. out[o] = sum_k in[o + offset_k * stride] @ kernel[k].
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        transposed: bool = False,
+    ) -> None:
+        super().__init__()
+        if (kernel_size, stride) not in {(1, 1), (3, 1), (2, 2)} or (transposed and stride == 1):
+            raise ValueError(
+                f"Conv3d with kernel_size={kernel_size}, stride={stride}, transposed={transposed} is not offered: "
+                "use (1, 1), (3, 1), or (2, 2) down or transposed"
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.transposed = kernel_size, stride, transposed
+        shape = (
+            (in_channels, out_channels) if kernel_size == 1 else (kernel_size**3, in_channels, out_channels)
+        )
+        self.kernel = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Uniform in +-1/sqrt(fan), fan = K * C_in (C_out where transposed), as torchsparse initialises."""
+        channels = self.out_channels if self.transposed else self.in_channels
+        bound = 1 / math.sqrt(channels * self.kernel_size**3)
+        nn.init.uniform_(self.kernel, -bound, bound)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Convolve; the stride of the result is that of the kind."""
+        if self.kernel_size == 1:
+            return x.map(lambda feats: feats @ self.kernel)
+        stride = x.stride
+        if self.kernel_size == 3:
+            kernel_map = x.grid.submanifold(stride)
+        elif self.transposed:
+            stride //= 2
+            kernel_map = x.grid.down(stride).transposed
+        else:
+            kernel_map = x.grid.down(stride)
+            stride *= 2
+        feats = x.grid.backend.convolve(x.feats, self.kernel, kernel_map, x.grid.workspace)
+        return x.with_feats(feats, stride)
+
+    def extra_repr(self) -> str:
+        """Shape and kind, for printing."""
+        kind = ", transposed" if self.transposed else ""
+        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}{kind}"

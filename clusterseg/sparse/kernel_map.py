@@ -1,0 +1,148 @@
+"""Kernel maps: which input voxel meets which output voxel under which kernel offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from clusterseg.sparse.coords import key_offset, local_position, lookup
+from clusterseg.sparse.segments import group_rows
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Rows grouped by the voxel that they are summed into.
+
+    Attributes:
+        order: Row numbers, voxel by voxel.
+        offsets: (voxels + 1,) where each voxel's run starts in ``order``.
+        single: Whether every voxel has exactly one row, so that the sum is a permutation.
+    """
+
+    order: Int[Tensor, " pairs"]
+    offsets: Int[Tensor, " voxels_plus_one"]
+    single: bool
+
+
+@dataclass(frozen=True)
+class KernelMap:
+    """Pairs (input voxel, output voxel), ordered by kernel offset.
+
+    Attributes:
+        in_rows: Input voxel of each pair.
+        out_rows: Output voxel of each pair.
+        counts: Pairs per kernel offset; their sum is ``pairs``.
+        num_in: Input voxels.
+        num_out: Output voxels.
+        center: The offset under which every voxel meets itself. Its pairs are implied, not listed.
+        unique_in: Whether each input voxel is in exactly one listed pair.
+        unique_out: Whether each output voxel is in exactly one listed pair.
+    """
+
+    in_rows: Int[Tensor, " pairs"]
+    out_rows: Int[Tensor, " pairs"]
+    counts: tuple[int, ...]
+    num_in: int
+    num_out: int
+    center: int | None = None
+    unique_in: bool = False
+    unique_out: bool = False
+
+    @cached_property
+    def by_output(self) -> Segments:
+        """The pairs of each output voxel."""
+        return Segments(*group_rows(self.out_rows, self.num_out), self.unique_out)
+
+    @cached_property
+    def by_input(self) -> Segments:
+        """The pairs of each input voxel."""
+        return Segments(*group_rows(self.in_rows, self.num_in), self.unique_in)
+
+    @cached_property
+    def transposed(self) -> KernelMap:
+        """The same pairs and offsets with the roles of input and output swapped."""
+        swapped = replace(
+            self,
+            in_rows=self.out_rows,
+            out_rows=self.in_rows,
+            num_in=self.num_out,
+            num_out=self.num_in,
+            unique_in=self.unique_out,
+            unique_out=self.unique_in,
+        )
+        swapped.__dict__["transposed"] = self
+        return swapped
+
+
+def submanifold_map(keys: Int[Tensor, " voxels"], stride: int) -> KernelMap:
+    """Map of a 3x3x3 submanifold convolution over sorted keys.
+
+    Offset index = (dx + 1) + 3 (dy + 1) + 9 (dz + 1), coord_in = coord_out + offset * stride. Thirteen offsets are
+    looked up, the other thirteen are their mirror images. Along z, the fastest axis of the keys, the three
+    neighbours of a column follow one another, so one search serves all three.
+    """
+    num = keys.numel()
+    rows = torch.arange(num, device=keys.device)
+    found: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+    for dx, dy in ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1)):
+        if (dx, dy) == (0, 0):
+            position = rows + 1
+            depths: tuple[int, ...] = (1,)
+        else:
+            position = torch.searchsorted(keys, keys + key_offset(dx * stride, dy * stride, -stride))
+            depths = (-1, 0, 1)
+        for dz in depths:
+            row = position.clamp(max=num - 1)
+            hit = keys[row] == keys + key_offset(dx * stride, dy * stride, dz * stride)
+            found[dx, dy, dz] = (row, hit)
+            position = position + hit
+    return _mirrored_map(found, num)
+
+
+def _mirrored_map(found: dict[tuple[int, int, int], tuple[Tensor, Tensor]], num: int) -> KernelMap:
+    """Complete the thirteen looked-up offsets by their mirror images."""
+    order = sorted(found, key=lambda d: (d[2], d[1], d[0]))
+    hits = torch.stack([found[d][1] for d in order])
+    counts = hits.sum(1).tolist()
+    out_rows = hits.nonzero()[:, 1]
+    in_rows = torch.stack([found[d][0] for d in order])[hits]
+    ins, outs = list(in_rows.split(counts)), list(out_rows.split(counts))
+    pairs: list[tuple[Tensor, Tensor]] = [(in_rows[:0], out_rows[:0])] * 27
+    for (dx, dy, dz), i, o in zip(order, ins, outs, strict=True):
+        index = (dx + 1) + 3 * (dy + 1) + 9 * (dz + 1)
+        pairs[index], pairs[26 - index] = (i, o), (o, i)
+    return KernelMap(
+        in_rows=torch.cat([i for i, _ in pairs]),
+        out_rows=torch.cat([o for _, o in pairs]),
+        counts=tuple(i.numel() for i, _ in pairs),
+        num_in=num,
+        num_out=num,
+        center=13,
+    )
+
+
+def downsample_map(
+    fine_keys: Int[Tensor, " voxels"], parents: Int[Tensor, " voxels"], num_coarse: int, stride: int
+) -> KernelMap:
+    """Map of a 2x2x2 convolution with stride 2 from the grid of ``stride`` to that of ``2 * stride``.
+
+    Offset index = 4 dx + 2 dy + dz. Every fine voxel belongs to exactly one coarse voxel, so there are as many pairs
+    as fine voxels. The transposed convolution uses ``.transposed``.
+    """
+    x, y, z = (local_position(fine_keys, 2 * stride) // stride).unbind(1)
+    index = 4 * x + 2 * y + z
+    order = torch.sort(index, stable=True).indices
+    counts = torch.bincount(index, minlength=8).tolist()
+    return KernelMap(order, parents[order], tuple(counts), fine_keys.numel(), num_coarse, unique_in=True)
+
+
+def corner_rows(keys: Int[Tensor, " voxels"], stride: int) -> tuple[Tensor, Tensor]:
+    """The eight corners c + stride * {0, 1}^3 (index 4 dx + 2 dy + dz) of each cell: rows and presence, (voxels, 8)."""
+    steps = [
+        key_offset(dx * stride, dy * stride, dz * stride) for dx in (0, 1) for dy in (0, 1) for dz in (0, 1)
+    ]
+    return lookup(keys, keys[:, None] + torch.tensor(steps, device=keys.device))

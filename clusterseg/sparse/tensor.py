@@ -1,0 +1,121 @@
+"""The sparse tensor and the grid that its levels share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from clusterseg.sparse.backends import Backend, get_backend
+from clusterseg.sparse.coords import coarsen, pack, unpack
+from clusterseg.sparse.kernel_map import KernelMap, downsample_map
+from clusterseg.sparse.workspace import Workspace
+
+
+class Grid:
+    """Voxels of one batch at every stride, with the kernel maps between them.
+
+    A grid lives as long as the tensors of one forward pass: maps are built on first use and shared by all layers.
+
+    Args:
+        keys: Sorted, distinct voxel keys of the finest level.
+        backend: The engine that builds maps and convolves.
+    """
+
+    def __init__(self, keys: Int[Tensor, " voxels"], backend: Backend) -> None:
+        self.backend = backend
+        self.workspace = Workspace()
+        self._keys = {1: keys}
+        self._parents: dict[int, Tensor] = {}
+        self._maps: dict[tuple[str, int], KernelMap] = {}
+
+    def keys(self, stride: int) -> Int[Tensor, " voxels"]:
+        """Sorted keys of the voxels at ``stride``, made by halving the level below where needed."""
+        if stride not in self._keys:
+            fine = self.keys(stride // 2)
+            coarse, parents = torch.unique(coarsen(fine, stride), sorted=True, return_inverse=True)
+            self._keys[stride], self._parents[stride // 2] = coarse, parents
+        return self._keys[stride]
+
+    def rows_at(self, stride: int) -> Int[Tensor, " voxels"]:
+        """For each voxel of the finest level, the row of the voxel at ``stride`` that holds it."""
+        rows = torch.arange(self._keys[1].numel(), device=self._keys[1].device)
+        level = 1
+        while level < stride:
+            self.keys(2 * level)
+            rows = self._parents[level][rows]
+            level *= 2
+        return rows
+
+    def submanifold(self, stride: int) -> KernelMap:
+        """The 3x3x3 map at ``stride``."""
+        if ("submanifold", stride) not in self._maps:
+            self._maps["submanifold", stride] = self.backend.build_map(self.keys(stride), stride)
+        return self._maps["submanifold", stride]
+
+    def down(self, stride: int) -> KernelMap:
+        """The 2x2x2 stride-2 map from ``stride`` to ``2 * stride``."""
+        if ("down", stride) not in self._maps:
+            coarse = self.keys(2 * stride)
+            fine, parents = self._keys[stride], self._parents[stride]
+            self._maps["down", stride] = downsample_map(fine, parents, coarse.numel(), stride)
+        return self._maps["down", stride]
+
+
+@dataclass(frozen=True)
+class SparseTensor:
+    """Features on the occupied voxels of a batch, in the order of their sorted coordinates.
+
+    Attributes:
+        feats: (voxels, channels).
+        grid: Coordinates and kernel maps, shared by all levels of one forward pass.
+        stride: Voxel side in units of the finest grid.
+    """
+
+    feats: Float[Tensor, "voxels channels"]
+    grid: Grid
+    stride: int = 1
+
+    @cached_property
+    def coords(self) -> Int[Tensor, "voxels 4"]:
+        """(batch, x, y, z) int32, in units of the finest grid at every stride."""
+        return unpack(self.grid.keys(self.stride))
+
+    def with_feats(self, feats: Float[Tensor, "voxels channels"], stride: int | None = None) -> SparseTensor:
+        """The same voxels, or those at ``stride``, with other features."""
+        return replace(self, feats=feats, stride=stride or self.stride)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> SparseTensor:
+        """Apply a function of (voxels, channels) features, such as a BatchNorm or an activation."""
+        return self.with_feats(function(self.feats))
+
+
+def sparse_tensor(
+    feats: Float[Tensor, "voxels channels"], coords: Int[Tensor, "voxels 4"], backend: str = "native"
+) -> tuple[SparseTensor, Int[Tensor, " voxels"]]:
+    """Make a sparse tensor of the finest level.
+
+    Args:
+        feats: (voxels, channels) features.
+        coords: (voxels, 4) distinct integers: batch, x, y, z. Negative coordinates are fine.
+        backend: Name of the engine, see :func:`clusterseg.sparse.backends.get_backend`.
+
+    Returns:
+        The tensor, whose rows are sorted by coordinate, and for each given row its row in the tensor:
+        ``tensor.feats[rows]`` has the order of ``coords``.
+
+    Raises:
+        ValueError: No voxel, a voxel given twice, or a coordinate out of range.
+    """
+    if coords.shape[0] == 0:
+        raise ValueError("a sparse tensor needs at least one voxel, got none")
+    keys, order = torch.sort(pack(coords))
+    if bool((keys[1:] == keys[:-1]).any()):
+        raise ValueError("voxel coordinates must be distinct: voxelise the points first")
+    rows = torch.empty_like(order)
+    rows[order] = torch.arange(order.numel(), device=order.device)
+    return SparseTensor(feats[order], Grid(keys, get_backend(backend))), rows
