@@ -1,0 +1,91 @@
+"""A batch of scans as plain tensors: voxels for the network, points for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32, Int64
+from torch import Tensor
+
+from clusterseg.data.sample import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Scans stacked along their voxels and along their points, scan after scan.
+
+    Attributes:
+        coords: Scan within the batch, then voxel indices x, y, z.
+        feats: x, y, z (metres, augmented), remission of each voxel's first point.
+        targets: Train id of each voxel's first point, or `IGNORE_INDEX`.
+        inverse_map: Row in `coords` of each point's voxel.
+        point_targets: Train id of each point, or `IGNORE_INDEX`.
+        point_counts: Points per scan; always on the CPU, for splitting without a synchronisation.
+        voxel_counts: Voxels per scan; always on the CPU.
+        scan_ids: Sequence and frame of each scan, e.g. `08/000004`.
+        points: x, y, z, remission of each point as on disk, or None when the dataset does not keep them.
+    """
+
+    coords: Int32[Tensor, "voxels 4"]
+    feats: Float32[Tensor, "voxels 4"]
+    targets: Int64[Tensor, " voxels"]
+    inverse_map: Int64[Tensor, " points"]
+    point_targets: Int64[Tensor, " points"]
+    point_counts: Int64[Tensor, " scans"]
+    voxel_counts: Int64[Tensor, " scans"]
+    scan_ids: tuple[str, ...]
+    points: Float32[Tensor, "points 4"] | None = None
+
+    @property
+    def num_scans(self) -> int:
+        """Number of scans in the batch."""
+        return len(self.scan_ids)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Return the batch on a device; the counts stay on the CPU.
+
+        Args:
+            device: Where to.
+            non_blocking: Copy without waiting; safe from pinned memory to a GPU.
+        """
+        counts = {"point_counts", "voxel_counts"}
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking), skip=counts)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; the DataLoader calls this."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor], skip: frozenset[str] | set[str] = frozenset()) -> Batch:
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in skip}
+        tensors: dict[str, Any] = {k: function(v) for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **tensors)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch, shifting each inverse map to the rows of its scan."""
+    voxel_counts = np.array([len(sample.coords) for sample in samples], np.int64)
+    point_counts = np.array([len(sample.inverse_map) for sample in samples], np.int64)
+    first_rows = np.cumsum(voxel_counts) - voxel_counts
+    coords = np.empty((voxel_counts.sum(), 4), np.int32)
+    coords[:, 0] = np.repeat(np.arange(len(samples)), voxel_counts)
+    np.concatenate([sample.coords for sample in samples], out=coords[:, 1:])
+    points = [sample.points for sample in samples if sample.points is not None]
+    return Batch(
+        coords=torch.from_numpy(coords),
+        feats=_stack([sample.feats for sample in samples]),
+        targets=_stack([sample.targets for sample in samples]),
+        inverse_map=_stack([sample.inverse_map + row for sample, row in zip(samples, first_rows, strict=True)]),
+        point_targets=_stack([sample.point_targets for sample in samples]),
+        point_counts=torch.from_numpy(point_counts),
+        voxel_counts=torch.from_numpy(voxel_counts),
+        scan_ids=tuple(sample.scan_id for sample in samples),
+        points=_stack(points) if len(points) == len(samples) else None,
+    )
+
+
+def _stack(arrays: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(arrays))

@@ -1,0 +1,199 @@
+"""SemanticKITTI as a LightningDataModule: protocols, splits and loaders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from clusterseg.data.batch import Batch
+from clusterseg.data.dataset import ScanDataset
+from clusterseg.data.label_map import load_label_map
+from clusterseg.data.loader import TrainLoader, eval_loader, train_loader
+from clusterseg.data.protocol import choose_sequences
+from clusterseg.data.sampler import EvalSampler, TrainSampler
+from clusterseg.data.sequences import find_sequences
+from clusterseg.data.transforms import Transform
+from clusterseg.errors import UserError
+
+
+class SemanticKittiDataModule(pl.LightningDataModule):
+    """Loads scans of SemanticKITTI (Behley et al., ICCV 2019), with or without a Trainer.
+
+    Build the Trainer with `use_distributed_sampler=False`: the samplers here know the rank, and the evaluation one
+    deals out every scan once.
+
+    Args:
+        root: A folder that holds 00, 01, ..., or one with a folder `sequences` that does.
+        protocol: `train` (00-07, 09, 10; validates on 08) or `trainval` (00-10; no validation). Test is 11-21.
+        sequences: Lists under train, val, test that replace the protocol's, for a partial download; None keeps it.
+        label_map: See `load_label_map`.
+        voxel_size: Edge of a voxel in metres.
+        max_voxels: Cap on the voxels of a training scan; None for no cap. Evaluation has none.
+        augmentation: Transforms of training scans by name, applied in order; an entry of None is off.
+        batch_size: Scans per training batch and rank.
+        val_batch_size: Scans per evaluation batch and rank.
+        num_workers: Loader processes per rank; None takes one per free core, 4 at most.
+        seed: Seed of order, augmentation and cap.
+        pin_memory: Whether to use page-locked memory where there is a GPU.
+        persistent_workers: Whether workers live on from epoch to epoch.
+        keep_points: Whether batches carry the points as on disk.
+
+    Raises:
+        UserError: The protocol, label map, a sequence list or a number is not possible.
+    """
+
+    in_channels = 4
+    allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks is no mistake
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        protocol: str = "train",
+        sequences: Mapping[str, Iterable[int | str] | None] | None = None,
+        label_map: str = "semantickitti",
+        voxel_size: float = 0.05,
+        max_voxels: int | None = 80_000,
+        augmentation: Mapping[str, Transform | None] | None = None,
+        batch_size: int = 2,
+        val_batch_size: int = 1,
+        num_workers: int | None = None,
+        seed: int = 0,
+        pin_memory: bool = True,
+        persistent_workers: bool = True,
+        keep_points: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_positive(
+            voxel_size=voxel_size, max_voxels=max_voxels, batch_size=batch_size, val_batch_size=val_batch_size
+        )
+        self.root = root
+        self.sequences = choose_sequences(protocol, sequences or {})
+        self.label_map = load_label_map(label_map)
+        self.voxel_size = voxel_size
+        self.max_voxels = max_voxels
+        self.transforms = tuple(t for t in (augmentation or {}).values() if t is not None)
+        self.batch_size = batch_size
+        self.val_batch_size = val_batch_size
+        self.num_workers = min(4, _free_cores()) if num_workers is None else num_workers
+        self.seed = seed
+        self.pin_memory = pin_memory
+        self.persistent_workers = persistent_workers
+        self.keep_points = keep_points
+        self._datasets: dict[str, ScanDataset] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per train id."""
+        return self.label_map.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; `IGNORE_INDEX` is none of them."""
+        return self.label_map.num_classes
+
+    def setup(self, stage: str) -> None:
+        """List the scans that a stage needs, so that a mistake shows before the first step."""
+        splits = {"fit": ["fit", "val"], "validate": ["val"], "test": ["test"], "predict": ["test"]}[stage]
+        if stage == "fit" and not self.sequences["val"]:
+            splits.remove("val")
+            if self.trainer:
+                self.trainer.limit_val_batches = 0  # Lightning warns of an empty loader
+        for split in splits:
+            self.dataset(split)
+
+    def dataset(self, split: str) -> ScanDataset:
+        """Return the scans of a split, listed once.
+
+        Args:
+            split: `fit` (the training sequences, augmented and capped), or `val`, `train`, `test`, `all` (neither);
+                `all` is every sequence under the root.
+
+        Raises:
+            UserError: The split has another name, or its files are not as they should be.
+        """
+        if split not in self._datasets:
+            self._datasets[split] = self._list(split)
+        return self._datasets[split]
+
+    def train_dataloader(self) -> TrainLoader:
+        """Return training batches: shuffled, augmented, capped; resumable in the middle of an epoch."""
+        dataset = self.dataset("fit")
+        rank, world_size = self._rank()
+        # Workers fetch as soon as Lightning asks for an iterator, which is before it tells the sampler the epoch.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0  # type: ignore[attr-defined]
+        sampler = TrainSampler(len(dataset), seed=self.seed, rank=rank, world_size=world_size, epoch=epoch)
+        return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Return validation batches; an empty list where the protocol has no validation."""
+        return self.eval_dataloader("val") if self.sequences["val"] else []
+
+    def test_dataloader(self) -> DataLoader:
+        """Return the batches of the test sequences; without labels, targets are `IGNORE_INDEX`."""
+        return self.eval_dataloader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        """Return the same batches as `test_dataloader`."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader:
+        """Return every scan of a split once, in order, without augmentation or cap.
+
+        Args:
+            split: `val`, `train`, `test` or `all`; see `dataset`.
+        """
+        dataset = self.dataset(split)
+        rank, world_size = self._rank()
+        sampler = EvalSampler(len(dataset), rank=rank, world_size=world_size)
+        return eval_loader(dataset, sampler, batch_size=self.val_batch_size, **self._options())
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Copy a batch to the device without waiting for the copy."""
+        return batch.to(device, non_blocking=device.type == "cuda")
+
+    def _list(self, split: str) -> ScanDataset:
+        if split not in ("fit", "train", "val", "test", "all"):
+            raise UserError(f"split={split}: no such split; choose one of val, train, test, all")
+        source = "train" if split == "fit" else split
+        names = tuple(find_sequences(self.root)) if split == "all" else self.sequences[source]
+        if not names:
+            raise UserError(
+                f"data.sequences.{source}: no sequences to load; list them, as data.sequences.{source}=[08]"
+            )
+        training: dict[str, Any] = {"max_voxels": self.max_voxels, "transforms": self.transforms}
+        return ScanDataset(
+            self.root,
+            names,
+            self.label_map,
+            voxel_size=self.voxel_size,
+            seed=self.seed,
+            require_labels=source in ("train", "val"),
+            keep_points=self.keep_points,
+            key=f"data.sequences.{source}",
+            **(training if split == "fit" else {}),
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "pin_memory": self.pin_memory,
+            "persistent_workers": self.persistent_workers,
+        }
+
+
+def _check_positive(**numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not number > 0:
+            raise UserError(f"data.{name}={number}: expected a number above 0")
+
+
+def _free_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,82 @@
+"""Data loaders: one for evaluation, and one for training that can go on in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from clusterseg.data.batch import Batch, collate
+from clusterseg.data.dataset import ScanDataset
+from clusterseg.data.sampler import EvalSampler, TrainSampler
+
+
+class TrainLoader(DataLoader):
+    """A DataLoader whose state is (epoch, samples handed out), which Lightning stores in a checkpoint.
+
+    Args:
+        dataset: What to load.
+        sampler: The order.
+        **kwargs: As `torch.utils.data.DataLoader`.
+    """
+
+    def __init__(self, dataset: ScanDataset, sampler: TrainSampler, **kwargs: Any) -> None:
+        super().__init__(dataset, sampler=sampler, **kwargs)
+        self._train_sampler = sampler
+        self._epoch, self._handed_out = sampler.epoch, sampler.start
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        return self._count(super().__iter__())
+
+    def _count(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        self._epoch, self._handed_out = self._train_sampler.epoch, self._train_sampler.start
+        for batch in batches:
+            self._handed_out += batch.num_scans
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch and how many samples of this rank it has handed out."""
+        return {"epoch": self._epoch, "samples": self._handed_out}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on after the samples already handed out; after the last one, with the next epoch."""
+        epoch, samples = state_dict["epoch"], state_dict["samples"]
+        if samples >= len(self._train_sampler):
+            epoch, samples = epoch + 1, 0
+        self._train_sampler.resume(epoch, samples)
+        self._epoch, self._handed_out = epoch, samples
+
+
+def train_loader(dataset: ScanDataset, sampler: TrainSampler, **options: Any) -> TrainLoader:
+    """Return the loader of a training run; see `eval_loader` for the options."""
+    return TrainLoader(dataset, sampler, **_common(**options))
+
+
+def eval_loader(dataset: ScanDataset, sampler: EvalSampler, **options: Any) -> DataLoader:
+    """Return a loader for evaluation.
+
+    Args:
+        dataset: What to load.
+        sampler: The order.
+        **options: batch_size, num_workers, pin_memory, persistent_workers.
+    """
+    return DataLoader(dataset, sampler=sampler, **_common(**options))
+
+
+def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_workers: bool) -> dict[str, Any]:
+    return {
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "collate_fn": collate,
+        "pin_memory": pin_memory and torch.cuda.is_available(),
+        "persistent_workers": persistent_workers and num_workers > 0,
+        "worker_init_fn": _use_one_thread,
+        # Its own generator: a loader must not advance the global random state, which a resume restores.
+        "generator": torch.Generator(),
+    }
+
+
+def _use_one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

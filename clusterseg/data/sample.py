@@ -1,0 +1,90 @@
+"""One scan, ready to be collated: its voxels, and the way back to every point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64
+
+from clusterseg.data.label_map import IGNORE_INDEX
+from clusterseg.data.transforms import Transform
+from clusterseg.data.voxelize import cap_voxels, voxelize
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One scan after augmentation and voxelisation.
+
+    Attributes:
+        scan_id: Sequence and frame, e.g. `08/000004`.
+        coords: Voxel indices x, y, z, each axis from 0.
+        feats: x, y, z (metres, augmented), remission of the voxel's first point.
+        targets: Train id of the voxel's first point.
+        inverse_map: Voxel of each point.
+        point_targets: Train id of each point.
+        points: x, y, z, remission of each point as on disk, or None when not asked for.
+    """
+
+    scan_id: str
+    coords: Int32[np.ndarray, "voxels 3"]
+    feats: Float32[np.ndarray, "voxels 4"]
+    targets: Int64[np.ndarray, " voxels"]
+    inverse_map: Int64[np.ndarray, " points"]
+    point_targets: Int64[np.ndarray, " points"]
+    points: Float32[np.ndarray, "points 4"] | None = None
+
+
+def build_sample(
+    points: Float32[np.ndarray, "points 4"],
+    targets: Int64[np.ndarray, " points"] | None,
+    scan_id: str,
+    *,
+    voxel_size: float = 0.05,
+    max_voxels: int | None = None,
+    transforms: Sequence[Transform] = (),
+    rng: np.random.Generator | None = None,
+    keep_points: bool = False,
+) -> Sample:
+    """Augment, voxelise and cap one scan.
+
+    Args:
+        points: x, y, z in metres, remission, as on disk; points that are not finite get a prediction but no voxel.
+        targets: Train id per point, or None where there are no labels: all become `IGNORE_INDEX`.
+        scan_id: Sequence and frame, e.g. `08/000004`.
+        voxel_size: Edge of a voxel in metres.
+        max_voxels: At most so many voxels stay, drawn at random; the points of the others leave the sample.
+        transforms: Applied in this order.
+        rng: The source of every random draw of the transforms and the cap; seed 0 where not given.
+        keep_points: Whether the sample carries the points as on disk.
+
+    Raises:
+        UserError: See `voxelize`.
+    """
+    if targets is None:
+        targets = np.full(len(points), IGNORE_INDEX, np.int64)
+    rng = rng or np.random.default_rng(0)
+    augmented = _blank_invalid(points)
+    for transform in transforms:
+        augmented = transform(augmented, rng)
+    voxels = voxelize(augmented, voxel_size)
+    point_targets = targets
+    if max_voxels is not None and len(voxels) > max_voxels:
+        voxels, kept = cap_voxels(voxels, max_voxels, rng)
+        point_targets, points = targets[kept], points[kept]
+    return Sample(
+        scan_id=scan_id,
+        coords=voxels.coords,
+        feats=augmented.take(voxels.first_point, axis=0),  # six times as fast as indexing rows
+        targets=targets[voxels.first_point],
+        inverse_map=voxels.inverse_map,
+        point_targets=point_targets,
+        points=points if keep_points else None,
+    )
+
+
+def _blank_invalid(points: Float32[np.ndarray, "points 4"]) -> Float32[np.ndarray, "points 4"]:
+    """Replace values that are not finite by NaN, which transforms carry along; infinity would raise warnings."""
+    finite = np.isfinite(points)
+    return points if finite.all() else np.where(finite, points, np.float32(np.nan))

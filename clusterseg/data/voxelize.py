@@ -1,0 +1,128 @@
+"""Voxelisation: from points in metres to the voxels of a sparse grid and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
+
+from clusterseg.errors import UserError
+
+MAX_VOXELS_PER_AXIS = 131_072  # 18 bits per axis: three axes and a batch index fit an int64 key
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """The occupied voxels of one scan, in ascending order of (x, y, z).
+
+    Attributes:
+        coords: Voxel indices, 0 at the smallest of each axis.
+        first_point: Row of the first point of each voxel, in the order of the file.
+        inverse_map: Voxel of each point.
+    """
+
+    coords: Int32[np.ndarray, "voxels 3"]
+    first_point: Int64[np.ndarray, " voxels"]
+    inverse_map: Int64[np.ndarray, " points"]
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+
+def voxelize(points: Float32[np.ndarray, "points 4"], voxel_size: float = 0.05) -> Voxels:
+    """Group points into voxels: round(xyz / voxel_size), shifted so that each axis starts at 0, as SPVNAS does.
+
+    A point with a value that is NaN or infinite founds no voxel; it belongs to the voxel of the nearest valid point
+    in the order of the file (the earlier one of two).
+
+    Args:
+        points: x, y, z in metres, remission.
+        voxel_size: Edge of a voxel in metres.
+
+    Raises:
+        UserError: No point is finite, or the scan spans more than `MAX_VOXELS_PER_AXIS` voxels along an axis.
+    """
+    finite = np.isfinite(points)
+    if finite.all():
+        return _voxelize_finite(points, voxel_size)
+    valid = finite.all(axis=1)
+    if not valid.any():
+        raise UserError(f"none of the {len(points)} points is finite; remove the scan or download it again")
+    rows = np.flatnonzero(valid)
+    voxels = _voxelize_finite(points[valid], voxel_size)
+    return Voxels(voxels.coords, rows[voxels.first_point], voxels.inverse_map[_nearest_valid(valid)])
+
+
+def cap_voxels(voxels: Voxels, max_voxels: int, rng: np.random.Generator) -> tuple[Voxels, Int64[np.ndarray, " kept"]]:
+    """Keep a random subset of `max_voxels` voxels, drawn without replacement, and their points.
+
+    Returns:
+        The voxels left, whose inverse map covers only the points left; and the rows of the points left. `first_point`
+        still counts rows of the whole point list.
+    """
+    if len(voxels) <= max_voxels:
+        return voxels, np.arange(len(voxels.inverse_map))
+    chosen = np.sort(rng.choice(len(voxels), max_voxels, replace=False))
+    new_row = np.full(len(voxels), -1)
+    new_row[chosen] = np.arange(max_voxels)
+    inverse_map = new_row[voxels.inverse_map]
+    kept = np.flatnonzero(inverse_map >= 0)
+    return Voxels(voxels.coords[chosen], voxels.first_point[chosen], inverse_map[kept]), kept
+
+
+def _voxelize_finite(points: Float32[np.ndarray, "points 4"], voxel_size: float) -> Voxels:
+    # float32 throughout, as in the original: the last bit decides on which side of a border a point falls.
+    with np.errstate(over="ignore", invalid="ignore"):
+        grid = np.ascontiguousarray(points[:, :3].T)
+        grid /= np.float32(voxel_size)
+        np.rint(grid, out=grid)
+        grid -= grid.min(axis=1, keepdims=True)
+    extent = grid.max(axis=1)
+    if not (extent < MAX_VOXELS_PER_AXIS).all():
+        raise UserError(
+            f"the scan spans {', '.join(f'{size:.0f}' for size in extent + 1)} voxels along x, y, z at "
+            f"data.voxel_size={voxel_size}; at most {MAX_VOXELS_PER_AXIS} fit: raise data.voxel_size, "
+            "or remove the far points"
+        )
+    indices = grid.astype(np.int32)
+    first_point, inverse_map = _group(indices, [int(size).bit_length() for size in extent])
+    return Voxels(np.ascontiguousarray(indices.T).take(first_point, axis=0), first_point, inverse_map)
+
+
+def _group(
+    grid: Int32[np.ndarray, "3 points"], bits: list[int]
+) -> tuple[Int64[np.ndarray, " voxels"], Int64[np.ndarray, " points"]]:
+    """Return the first point of each distinct column, in ascending order of the columns, and each column's place."""
+    key = grid[0].astype(np.int64)
+    for row, width in zip(grid[1:], bits[1:], strict=True):
+        key <<= width
+        key |= row
+    num_points = len(key)
+    index_bits = num_points.bit_length()
+    if sum(bits) + index_bits < 63:
+        # Key and row in one integer: sorting values takes a fifth of the time of a stable argsort.
+        key <<= index_bits
+        key |= np.arange(num_points)
+        key.sort()
+        order = key & ((1 << index_bits) - 1)
+        key >>= index_bits
+    else:
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+    is_first = np.ones(num_points, bool)
+    np.not_equal(key[1:], key[:-1], out=is_first[1:])
+    inverse_map = np.empty(num_points, np.int64)
+    voxel = np.cumsum(is_first)
+    voxel -= 1
+    inverse_map[order] = voxel
+    return order[np.flatnonzero(is_first)], inverse_map
+
+
+def _nearest_valid(valid: Bool[np.ndarray, " points"]) -> Int64[np.ndarray, " points"]:
+    """Return, for every point, which of the valid points (counted among themselves) is nearest in the file."""
+    rows = np.flatnonzero(valid)
+    points = np.arange(len(valid))
+    after = np.searchsorted(rows, points).clip(max=len(rows) - 1)
+    before = (after - 1).clip(min=0)
+    return np.where(np.abs(points - rows[before]) <= np.abs(rows[after] - points), before, after)

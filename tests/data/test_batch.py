@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from fake_scans import random_points
+
+from clusterseg.data.batch import Batch, collate
+from clusterseg.data.sample import Sample, build_sample
+
+
+def samples(keep_points: bool = False) -> list[Sample]:
+    return [
+        build_sample(random_points(n, n, 1.0), np.arange(n), f"00/{n:06d}", keep_points=keep_points)
+        for n in (900, 1, 400)
+    ]
+
+
+def test_each_scan_can_be_taken_out_again() -> None:
+    given = samples(keep_points=True)
+    batch = collate(given)
+    assert batch.num_scans == 3 and batch.scan_ids == ("00/000900", "00/000001", "00/000400")
+    assert batch.point_counts.tolist() == [900, 1, 400]
+    assert batch.voxel_counts.tolist() == [len(s.coords) for s in given]
+    assert batch.points is not None
+    voxels = batch.voxel_counts.tolist()
+    points = batch.point_counts.tolist()
+    for index, sample in enumerate(given):
+        rows = batch.coords[:, 0] == index
+        coords = batch.coords.split(voxels)[index]
+        assert torch.equal(batch.coords[rows], coords)
+        np.testing.assert_array_equal(coords[:, 1:], sample.coords)
+        np.testing.assert_array_equal(batch.feats.split(voxels)[index], sample.feats)
+        np.testing.assert_array_equal(batch.targets.split(voxels)[index], sample.targets)
+        np.testing.assert_array_equal(batch.points.split(points)[index], sample.points)
+        np.testing.assert_array_equal(batch.point_targets.split(points)[index], sample.point_targets)
+        there_and_back = batch.coords[batch.inverse_map.split(points)[index]]
+        np.testing.assert_array_equal(there_and_back[:, 1:], sample.coords[sample.inverse_map])
+        assert (there_and_back[:, 0] == index).all()
+
+
+def test_types() -> None:
+    batch = collate(samples())
+    assert batch.coords.dtype == torch.int32 and batch.feats.dtype == torch.float32
+    for name in ("targets", "inverse_map", "point_targets", "point_counts", "voxel_counts"):
+        assert getattr(batch, name).dtype == torch.int64
+    assert batch.points is None
+    assert batch.coords.is_contiguous()
+
+
+def test_moving_leaves_the_counts_on_the_cpu() -> None:
+    batch = collate(samples(keep_points=True))
+    moved = batch.to("meta")
+    assert isinstance(moved, Batch) and moved is not batch
+    devices = {f.name: getattr(moved, f.name).device.type for f in fields(moved) if f.name != "scan_ids"}
+    assert {name for name, device in devices.items() if device == "cpu"} == {"point_counts", "voxel_counts"}
+    assert moved.scan_ids == batch.scan_ids
+    assert batch.to("cpu", non_blocking=True).points is not None
+
+
+def test_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        collate(samples()).feats = torch.zeros(1, 4)  # type: ignore[misc]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs a GPU")
+def test_pinned_memory() -> None:
+    batch = collate(samples()).pin_memory()
+    assert batch.feats.is_pinned() and batch.inverse_map.is_pinned()

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from clusterseg.data.sampler import EvalSampler, TrainSampler
+
+
+def indices(sampler: TrainSampler | EvalSampler) -> list[int]:
+    return [index for _, index in sampler]
+
+
+@pytest.mark.parametrize("num_samples, world_size", [(10, 1), (10, 2), (10, 3), (1, 4), (7, 8)])
+def test_training_ranks_get_equal_numbers_and_cover_all(num_samples: int, world_size: int) -> None:
+    ranks = [TrainSampler(num_samples, rank=r, world_size=world_size, seed=3) for r in range(world_size)]
+    dealt = [indices(sampler) for sampler in ranks]
+    assert {len(d) for d in dealt} == {len(s) for s in ranks} == {-(-num_samples // world_size)}
+    every = [index for d in dealt for index in d]
+    counts = [every.count(index) for index in range(num_samples)]
+    assert max(counts) - min(counts) <= 1 and min(counts) >= 1
+
+
+def test_training_order_follows_seed_and_epoch() -> None:
+    sampler = TrainSampler(50, seed=1)
+    epochs = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert {e for e, _ in sampler} == {epoch}
+        epochs.append(indices(sampler))
+    assert sorted(epochs[0]) == list(range(50))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0] != list(range(50))
+    assert epochs[2] == indices(TrainSampler(50, seed=1, epoch=2))
+    assert epochs[0] != indices(TrainSampler(50, seed=2))
+
+
+def test_one_order_for_all_ranks() -> None:
+    whole = indices(TrainSampler(12, seed=1, epoch=4))
+    for rank in range(3):
+        assert indices(TrainSampler(12, seed=1, epoch=4, rank=rank, world_size=3)) == whole[rank::3]
+
+
+def test_start_skips_in_its_own_epoch_only() -> None:
+    whole = TrainSampler(20, seed=1)
+    resumed = TrainSampler(20, seed=1, epoch=3, start=6)
+    whole.set_epoch(3)
+    resumed.set_epoch(3)
+    assert list(resumed) == list(whole)[6:]
+    assert list(resumed) == list(whole)[6:]
+    assert len(resumed) == 20 and resumed.start == 6
+    whole.set_epoch(4)
+    resumed.set_epoch(4)
+    assert list(resumed) == list(whole) and resumed.start == 0
+
+
+@pytest.mark.parametrize("num_samples, world_size", [(10, 1), (10, 3), (2, 4)])
+def test_evaluation_has_no_duplicates(num_samples: int, world_size: int) -> None:
+    ranks = [EvalSampler(num_samples, rank=r, world_size=world_size) for r in range(world_size)]
+    assert sorted(i for s in ranks for i in indices(s)) == list(range(num_samples))
+    assert [len(s) for s in ranks] == [len(indices(s)) for s in ranks]
+    assert list(ranks[0])[:1] == [(0, 0)]
