@@ -54,9 +54,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, mid_channels: int, out_channels: int, project: bool) -> None:
         super().__init__()
-        self.net = nn.Sequential(
-            ConvBlock(in_channels, mid_channels), ConvBlock(mid_channels, out_channels, act=False)
-        )
+        self.net = nn.Sequential(ConvBlock(in_channels, mid_channels), ConvBlock(mid_channels, out_channels, act=False))
         self.downsample = ConvBlock(in_channels, out_channels, kernel_size=1, act=False) if project else None
         self.act = nn.ReLU(inplace=True)
 

@@ -69,13 +69,9 @@ def read_control(control: str | Path | Mapping[str, Any]) -> dict[str, Any]:
             f"control file {path} does not exist: give model.backbone.control a path to a net.config"
         ) from None
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"control file {path} cannot be read as JSON ({error}): expected a flat table"
-        ) from None
+        raise UserError(f"control file {path} cannot be read as JSON ({error}): expected a flat table") from None
     if not isinstance(table, dict):
-        raise UserError(
-            f"control file {path} holds a {type(table).__name__}, expected an object of layer: channels"
-        )
+        raise UserError(f"control file {path} holds a {type(table).__name__}, expected an object of layer: channels")
     return table
 
 
@@ -89,9 +85,7 @@ def parse_control(control: str | Path | Mapping[str, Any]) -> ControlFile:
     where = "control table" if isinstance(control, Mapping) else f"control file {control}"
     outputs = table.get("output_channels")
     if not isinstance(outputs, list | tuple) or len(outputs) != 1 + 2 * NUM_STAGES:
-        raise UserError(
-            f"{where}: output_channels is {outputs!r}, expected {1 + 2 * NUM_STAGES} channel counts"
-        )
+        raise UserError(f"{where}: output_channels is {outputs!r}, expected {1 + 2 * NUM_STAGES} channel counts")
     down = tuple(_stage(table, f"downsample.{i}", where) for i in range(NUM_STAGES))
     up = tuple(_stage(table, f"upsample.{i}", where) for i in range(NUM_STAGES))
     points = tuple(_entry(table, f"point_transforms.{i}", where) for i in range(3))
@@ -102,9 +96,7 @@ def parse_control(control: str | Path | Mapping[str, Any]) -> ControlFile:
             )
     for width, stage in zip(points, (down[3], up[1], up[3]), strict=True):
         if width != stage.out_channels:
-            raise UserError(
-                f"{where}: a point transform has {width} channels, its stage {stage.out_channels}"
-            )
+            raise UserError(f"{where}: a point transform has {width} channels, its stage {stage.out_channels}")
     return ControlFile(int(outputs[0]), down, up, (points[0], points[1], points[2]))
 
 
@@ -124,9 +116,7 @@ def _stage(table: Mapping[str, Any], name: str, where: str) -> StageSpec:
         out = _entry(table, f"{layers}.net.layers.1", where)
         project = f"{layers}.downsample" in table
         if not project and out != channels:
-            raise UserError(
-                f"{where}: {layers} goes from {channels} to {out} channels without a .downsample entry"
-            )
+            raise UserError(f"{where}: {layers} goes from {channels} to {out} channels without a .downsample entry")
         blocks.append(BlockSpec(mid, out, project))
         channels = out
     return StageSpec(_entry(table, f"{name}.transition", where), tuple(blocks))

@@ -64,16 +64,12 @@ class SPVNAS(Backbone):
             for channels, skip, stage in zip(below, reversed(skips[:-1]), spec.upsample, strict=False)
         )
         widths = [spec.stem, *spec.point_transforms]
-        self.point_transforms = nn.ModuleList(
-            LinearBlock(a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.point_transforms = nn.ModuleList(LinearBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.dropout = nn.Dropout(dropout, inplace=True)
         self.classifier = Classifier(widths[-1], num_classes)
         self.tap_channels = {"bottleneck": widths[1], "decoder": widths[-1]}
 
-    def forward(
-        self, feats: Float[Tensor, "voxels channels"], coords: Int[Tensor, "voxels 4"]
-    ) -> BackboneOutput:
+    def forward(self, feats: Float[Tensor, "voxels channels"], coords: Int[Tensor, "voxels 4"]) -> BackboneOutput:
         """Predict the voxels of a batch.
 
         Args:
@@ -96,9 +92,7 @@ class SPVNAS(Backbone):
         for stage in self.upsample[2:]:
             y = stage(y, skips.pop())
         points = self._fuse(y, points, 2)
-        return BackboneOutput(
-            self.classifier(points)[rows], {"bottleneck": bottleneck[rows], "decoder": points[rows]}
-        )
+        return BackboneOutput(self.classifier(points)[rows], {"bottleneck": bottleneck[rows], "decoder": points[rows]})
 
     def _fuse(self, x: SparseTensor, points: Tensor, branch: int) -> Tensor:
         """Add the voxels' features to the transformed point features."""
@@ -115,9 +109,7 @@ class _Stage(nn.Module):
 
     def __init__(self, in_channels: int, skip_channels: int, spec: StageSpec, transposed: bool) -> None:
         super().__init__()
-        self.transition = ConvBlock(
-            in_channels, spec.transition, kernel_size=2, stride=2, transposed=transposed
-        )
+        self.transition = ConvBlock(in_channels, spec.transition, kernel_size=2, stride=2, transposed=transposed)
         widths = [spec.transition + skip_channels, *(block.out_channels for block in spec.blocks)]
         self.feature = nn.Sequential(
             *(

@@ -43,9 +43,7 @@ class Conv3d(nn.Module):
             )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.transposed = kernel_size, stride, transposed
-        shape = (
-            (in_channels, out_channels) if kernel_size == 1 else (kernel_size**3, in_channels, out_channels)
-        )
+        shape = (in_channels, out_channels) if kernel_size == 1 else (kernel_size**3, in_channels, out_channels)
         self.kernel = nn.Parameter(torch.empty(shape))
         self.reset_parameters()
 

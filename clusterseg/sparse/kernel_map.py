@@ -142,7 +142,5 @@ def downsample_map(
 
 def corner_rows(keys: Int[Tensor, " voxels"], stride: int) -> tuple[Tensor, Tensor]:
     """The eight corners c + stride * {0, 1}^3 (index 4 dx + 2 dy + dz) of each cell: rows and presence, (voxels, 8)."""
-    steps = [
-        key_offset(dx * stride, dy * stride, dz * stride) for dx in (0, 1) for dy in (0, 1) for dz in (0, 1)
-    ]
+    steps = [key_offset(dx * stride, dy * stride, dz * stride) for dx in (0, 1) for dy in (0, 1) for dz in (0, 1)]
     return lookup(keys, keys[:, None] + torch.tensor(steps, device=keys.device))

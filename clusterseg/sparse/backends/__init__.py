@@ -31,8 +31,6 @@ def get_backend(name: str) -> Backend:
         ValueError: The name is not one of the engines.
     """
     if name not in _BACKENDS:
-        raise ValueError(
-            f"sparse.backend={name} is not an engine, expected one of {', '.join(sorted(_BACKENDS))}"
-        )
+        raise ValueError(f"sparse.backend={name} is not an engine, expected one of {', '.join(sorted(_BACKENDS))}")
     backend: Backend = _BACKENDS[name]()
     return backend

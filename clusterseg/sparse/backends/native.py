@@ -38,9 +38,7 @@ class NativeBackend:
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace
-    ) -> Tensor:
+    def forward(ctx: Any, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         ctx.save_for_backward(feats, weight)
         ctx.kernel_map, ctx.workspace = kernel_map, workspace
         gathered = _gather(feats, kernel_map.in_rows, "gathered", workspace)
@@ -94,9 +92,7 @@ def _multiply_sum(
     return output
 
 
-def segment_sum(
-    rows: Float[Tensor, "pairs channels"], segments: Segments
-) -> Float[Tensor, "voxels channels"]:
+def segment_sum(rows: Float[Tensor, "pairs channels"], segments: Segments) -> Float[Tensor, "voxels channels"]:
     """Sum the rows of each segment; a segment without rows gives zeros. Deterministic: rows are added in order."""
     if segments.single:
         return rows.index_select(0, segments.order)

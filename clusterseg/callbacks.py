@@ -1,0 +1,74 @@
+"""What a person sees while a run goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.utilities import rank_zero_only
+
+
+class Throughput(Callback):
+    """Logs ``train/scans_per_second`` over all ranks, validation left out."""
+
+    def __init__(self) -> None:
+        self._scans = 0
+        self._seconds = 0.0
+        self._start = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin to count at the first batch."""
+        self._start = self._start or time.perf_counter()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop counting during validation."""
+        self._scans, self._seconds, self._start = 0, 0.0, 0.0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a batch; a running mean since the last validation."""
+        self._scans += batch.num_scans * trainer.world_size
+        speed = self._scans / max(time.perf_counter() - self._start, 1e-9)
+        pl_module.log("train/scans_per_second", speed, prog_bar=True, batch_size=1, rank_zero_only=False)
+
+
+class LineProgress(Callback):
+    """One line now and then, for logs and pipes where a bar would only be noise.
+
+    Args:
+        seconds: Least time between two lines.
+    """
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._last = -float("inf")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print loss, mIoU and speed if it is time."""
+        if time.monotonic() - self._last >= self.seconds or trainer.is_last_batch:
+            self._last = time.monotonic()
+            self._print(trainer, f"batch {batch_idx + 1}/{trainer.num_training_batches}", "train/")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the scores."""
+        self._print(trainer, "validated", "val/")
+
+    @rank_zero_only
+    def _print(self, trainer: pl.Trainer, what: str, prefix: str) -> None:
+        shown = {"train/loss", "train/miou_present", "train/scans_per_second", "val/miou", "val/miou_present"}
+        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        values = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if k in shown and k.startswith(prefix))
+        print(f"epoch {trainer.current_epoch} step {trainer.global_step} {what}  {values}", flush=True)
+
+
+def progress() -> Callback:
+    """A bar on a terminal, lines elsewhere."""
+    return RichProgressBar() if sys.stdout.isatty() else LineProgress()

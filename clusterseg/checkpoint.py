@@ -1,0 +1,70 @@
+"""Checkpoint files: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from clusterseg.errors import UserError
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, then renames, so that a checkpoint is never half there."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except OSError as error:
+            raise UserError(
+                f"checkpoint {target} could not be written: {error.strerror}; free or choose another disk"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a checkpoint of ``train.py`` onto the CPU, with ``weights_only=True``.
+
+    Raises:
+        UserError: The file is missing, damaged, holds more than plain data, or is no checkpoint of this project.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(
+            f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt"
+        )
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"ckpt={path} is damaged or holds more than weights and settings ({reason}); it was not loaded"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(
+            f"ckpt={path} cannot be read: {str(error).splitlines()[0]}; the file may be cut short"
+        ) from None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "config"} <= checkpoint.keys():
+        raise UserError(f"ckpt={path} is no checkpoint of train.py: expected the entries state_dict and config")
+    return checkpoint
+
+
+def backbone_weights(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The backbone's part of a checkpoint's weights."""
+    prefix = "backbone."
+    return {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}

@@ -1,0 +1,81 @@
+"""Commands with Hydra configurations: a mistake of the user gives one message, a bug gives its traceback."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from clusterseg.errors import UserError
+from clusterseg.run import CONF
+
+
+def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> None:
+    """Run a command: compose ``config_name`` with the command line, call ``function(config, run_dir)``, exit.
+
+    Exit status 2 is a mistake of the user, told on standard error.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed with a traceback
+    quieten()
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+    def main(config: DictConfig) -> Any:
+        return function(config, Path(HydraConfig.get().runtime.output_dir))
+
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def quieten() -> None:
+    """Keep advertisements and notes on other libraries' internals out of what a person reads."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*isinstance\\(treespec, LeafSpec\\).*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def explain(error: BaseException) -> str | None:
+    """The message for a mistake of the user, or None for anything else."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link).rpartition("UserError: ")[2].strip()  # a worker process prepends its traceback
+    if isinstance(error, InstantiationException):
+        return str(error).splitlines()[0] if isinstance(error.__cause__, TypeError) else None
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return f"{error}\nSee --help for the keys and choices, --cfg job for the composed configuration."
+    if isinstance(error, OSError) and error.filename and _hydra_made(error):
+        return f"run folder {error.filename} cannot be written ({error.strerror}); choose one by hydra.run.dir=DIR"
+    return None
+
+
+def _hydra_made(error: OSError) -> bool:
+    """Whether Hydra, not we, touched the file: it makes the run folder before any of our code runs."""
+    traceback = error.__traceback__
+    files = []
+    while traceback is not None:
+        files.append(traceback.tb_frame.f_code.co_filename)
+        traceback = traceback.tb_next
+    return not any(file.endswith(("clusterseg/run.py", "clusterseg/evaluation.py")) for file in files)

@@ -1,0 +1,48 @@
+"""The few questions the package asks of `torch.distributed`; all of them answer in a single process too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+def is_distributed() -> bool:
+    """Whether a process group of more than one rank is up."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def rank() -> int:
+    """Index of this process, 0 without a process group."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def world_size() -> int:
+    """Number of processes, 1 without a process group."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def all_gather(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "world *shape"]:
+    """Stack every rank's tensor; all must have one shape. The gradient reaches the local part only.
+
+    It reaches it multiplied by the number of ranks: where every rank computes the same loss from the gathered
+    whole, DDP's average over ranks of the parts' gradients then is the gradient of that loss.
+    """
+    if not is_distributed():
+        return tensor.unsqueeze(0)
+    return _AllGather.apply(tensor)
+
+
+class _AllGather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        parts = tensor.new_empty((dist.get_world_size(), *tensor.shape))
+        dist.all_gather(list(parts.unbind(0)), tensor.contiguous())
+        return parts
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        return grad[dist.get_rank()] * dist.get_world_size()

@@ -1,0 +1,120 @@
+"""Loggers: metrics.csv in the run folder, wandb that never asks, tensorboard."""
+
+from __future__ import annotations
+
+import csv
+import netrc
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from lightning_fabric.loggers.csv_logs import _ExperimentWriter
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_only
+
+from clusterseg.errors import UserError
+
+
+class _ResumableWriter(_ExperimentWriter):
+    """Appends to the metrics.csv of an earlier part of the same run instead of deleting it."""
+
+    def _check_log_dir_exists(self) -> None:
+        if os.path.isfile(self.metrics_file_path):
+            with open(self.metrics_file_path, newline="") as file:
+                self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._rewrite(fieldnames)
+
+    def drop_from(self, step: int) -> None:
+        """Forget rows at or after ``step``: a resumed run writes them anew."""
+        if os.path.isfile(self.metrics_file_path):
+            self._rewrite(self.metrics_keys, before=step)
+
+    def _rewrite(self, fieldnames: list[str], before: int | None = None) -> None:
+        with open(self.metrics_file_path, newline="") as file:
+            rows = [row for row in csv.DictReader(file) if before is None or int(row["step"]) < before]
+        temporary = f"{self.metrics_file_path}.tmp"
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(temporary, self.metrics_file_path)
+
+
+class CsvLogger(CSVLogger):
+    """Writes ``metrics.csv`` straight into the run folder.
+
+    Args:
+        save_dir: The run folder.
+        flush_logs_every_n_steps: Steps between writes.
+    """
+
+    def __init__(self, save_dir: str | os.PathLike[str], flush_logs_every_n_steps: int = 50) -> None:
+        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The writer, which keeps what the run wrote before it was resumed."""
+        if self._experiment is None:
+            os.makedirs(self.log_dir, exist_ok=True)
+            self._experiment = _ResumableWriter(self.log_dir)  # type: ignore[assignment]
+        return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the run folder holds the configuration."""
+
+    @rank_zero_only
+    def resume_from(self, step: int) -> None:
+        """Forget rows at or after ``step``."""
+        self.experiment.drop_from(step)
+
+
+def wandb_logger(
+    save_dir: str | os.PathLike[str],
+    project: str = "clusterseg",
+    name: str | None = None,
+    group: str | None = None,
+    tags: list[str] | None = None,
+) -> WandbLogger:
+    """A wandb logger that runs offline where nobody is logged in, and never prompts.
+
+    Args:
+        save_dir: The run folder; offline runs lie in its folder ``wandb``.
+        project: wandb project.
+        name: Name of the run.
+        group: Group of runs, such as a sweep.
+        tags: Tags of the run.
+    """
+    os.environ.setdefault("WANDB_MODE", "online" if _logged_in() else "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return WandbLogger(save_dir=save_dir, project=project, name=name, group=group, tags=list(tags or []))
+
+
+def _logged_in() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(str(path)).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def tensorboard_logger(save_dir: str | os.PathLike[str]) -> TensorBoardLogger:
+    """A tensorboard logger under the run folder.
+
+    Raises:
+        UserError: tensorboard is not installed.
+    """
+    try:
+        return TensorBoardLogger(save_dir=save_dir, name="", version="tensorboard")
+    except ModuleNotFoundError:
+        raise UserError(
+            "logger=tensorboard: tensorboard is not installed; pip install 'clusterseg[tensorboard]'"
+        ) from None

@@ -1,0 +1,86 @@
+"""Segmentation losses on voxels; each is a scalar for any input, and 0 with zero gradient where no label is valid.
+
+`conf/loss/*.yaml` composes them as a mapping of names to terms, whose sum is trained: `{ce: ..., lovasz: ...}`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+IGNORE_INDEX = 255
+
+
+def cross_entropy(
+    logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"], ignore_index: int = IGNORE_INDEX
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy in nats over the voxels whose label is not `ignore_index`."""
+    total = F.cross_entropy(logits.float(), labels.long(), ignore_index=ignore_index, reduction="sum")
+    return total / (labels != ignore_index).sum().clamp_min(1)
+
+
+def lovasz_softmax(
+    probabilities: Float[Tensor, "voxels classes"],
+    labels: Int[Tensor, " voxels"],
+    ignore_index: int = IGNORE_INDEX,
+) -> Float[Tensor, ""]:
+    """Lovász extension of the Jaccard loss, mean over the classes present among the valid labels.
+
+    Source: Berman et al., "The Lovász-Softmax loss" (CVPR 2018), equations 8 and 9. All classes are sorted at
+    once. Ignored voxels get the error -1, so they stand behind every valid one, where they change nothing.
+
+    Args:
+        probabilities: rows that sum to 1.
+        labels: class ids, or `ignore_index`.
+        ignore_index: the label of voxels that do not count.
+    """
+    if labels.numel() == 0:
+        return probabilities.sum()
+    valid = labels != ignore_index
+    foreground = labels == torch.arange(probabilities.shape[1], device=labels.device)[:, None]
+    errors = (foreground.to(probabilities.dtype) - probabilities.T).abs()
+    errors, order = errors.masked_fill(~valid, -1.0).sort(dim=1, descending=True)
+    weights = _jaccard_gradient(foreground.gather(1, order), valid[order])
+    losses = (errors.clamp_min(0) * weights.to(errors.dtype)).sum(1)
+    present = foreground.any(1)
+    return (losses * present).sum() / present.sum().clamp_min(1)
+
+
+def _jaccard_gradient(
+    foreground: Bool[Tensor, "classes voxels"], valid: Bool[Tensor, "classes voxels"]
+) -> Float[Tensor, "classes voxels"]:
+    """Rise of the Jaccard loss at each step down the sorted errors (Berman et al., algorithm 1)."""
+    positives = foreground.sum(1, keepdim=True)
+    # Integer sums: exact for any number of voxels, and deterministic on every device.
+    intersection = positives - foreground.cumsum(1)
+    union = positives + (valid & ~foreground).cumsum(1)
+    jaccard = 1.0 - intersection.double() / union.clamp_min(1)
+    return jaccard.diff(dim=1, prepend=jaccard.new_zeros(jaccard.shape[0], 1))
+
+
+class CrossEntropy(nn.Module):
+    """`weight` x `cross_entropy` of logits."""
+
+    def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.weight = weight
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"]) -> Float[Tensor, ""]:
+        """The weighted term, in float32 also under autocast."""
+        return self.weight * cross_entropy(logits, labels, self.ignore_index)
+
+
+class LovaszSoftmax(nn.Module):
+    """`weight` x `lovasz_softmax` of softmax(logits)."""
+
+    def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX) -> None:
+        super().__init__()
+        self.weight = weight
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"]) -> Float[Tensor, ""]:
+        """The weighted term, in float32 also under autocast."""
+        return self.weight * lovasz_softmax(logits.float().softmax(1), labels, self.ignore_index)

@@ -1,0 +1,61 @@
+"""Segmentation scores from a confusion matrix of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores over points, all in 0..1.
+
+    Attributes:
+        iou: (classes,) intersection over union; 0 for a class that is neither in the truth nor predicted.
+        miou: Mean IoU over all classes, as the SemanticKITTI benchmark counts.
+        miou_present: Mean IoU over the classes that occur in the truth.
+        accuracy: Share of the labelled points that are right.
+        points: Labelled points.
+    """
+
+    iou: Float[Tensor, " classes"]
+    miou: Float[Tensor, ""]
+    miou_present: Float[Tensor, ""]
+    accuracy: Float[Tensor, ""]
+    points: Int[Tensor, ""]
+
+
+def scores(confusion: Int[Tensor, "classes classes"]) -> Scores:
+    """Scores of a confusion matrix with the truth in rows and the prediction in columns, in float64."""
+    counts = confusion.double()
+    hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    iou = hits / (truth + predicted - hits).clamp(min=1)
+    present = truth > 0
+    points = confusion.sum()
+    return Scores(
+        iou=iou,
+        miou=iou.mean(),
+        miou_present=torch.where(present, iou, 0.0).sum() / present.sum().clamp(min=1),
+        accuracy=hits.sum() / points.clamp(min=1),
+        points=points,
+    )
+
+
+class PointConfusion(MulticlassConfusionMatrix):
+    """Confusion matrix over points (truth in rows), summed over ranks; ignored points do not count.
+
+    Args:
+        num_classes: Classes.
+        ignore_index: Label of points that do not count.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        super().__init__(num_classes, ignore_index=ignore_index, validate_args=False)
+
+    def scores(self) -> Scores:
+        """Scores of everything counted so far, over all ranks."""
+        return scores(self.compute())

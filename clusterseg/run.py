@@ -1,0 +1,174 @@
+"""From a composed configuration to a finished run: what train.py and evaluate.py call."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.utilities import rank_zero_only
+
+from clusterseg.backbone import Backbone
+from clusterseg.backbone.control import read_control
+from clusterseg.callbacks import progress
+from clusterseg.checkpoint import AtomicCheckpointIO, read_checkpoint
+from clusterseg.errors import UserError
+from clusterseg.loggers import CsvLogger
+from clusterseg.task import SegmentationTask
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+log = logging.getLogger("clusterseg")
+
+
+def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
+    """Train as configured; everything that is kept lies in ``run_dir``.
+
+    Returns:
+        The last logged value of each metric.
+
+    Raises:
+        UserError: A setting or a file is wrong.
+    """
+    self_contained(config)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    resume = resume_path(config.ckpt, run_dir)
+    save_config(config, run_dir)
+    data = instantiate(config.data, _convert_="all")
+    data.setup("fit")
+    task = build_task(config, data.class_names, data.in_channels)
+    trainer = build_trainer(config, run_dir, has_validation=bool(data.sequences["val"]))
+    steps_per_epoch = len(data.dataset("fit")) // (data.batch_size * trainer.world_size)
+    trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, steps_per_epoch))
+    describe(task, data, trainer, run_dir)
+    if resume is not None:
+        log.info("resuming %s", resume)
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvLogger):
+                logger.resume_from(read_checkpoint(resume)["global_step"])
+    trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    log.info("run folder: %s", run_dir)
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def self_contained(config: DictConfig) -> None:
+    """Replace what depends on this machine's folders: the control file by its table, the data root by its full path."""
+    control = config.model.backbone.get("control")
+    with open_dict(config):
+        if isinstance(control, str):
+            shipped = CONF / "control" / f"{control}.json"
+            config.model.backbone.control = read_control(shipped if shipped.is_file() else control)
+        config.data.root = str(Path(str(config.data.root)).expanduser().absolute())
+
+
+def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
+    """The checkpoint to resume: None, a path, or ``last`` for the run folder's own.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if ckpt is None:
+        return None
+    path = run_dir / "checkpoints" / "last.ckpt" if ckpt == "last" else Path(ckpt)
+    if not path.is_file():
+        hint = "give the run folder by hydra.run.dir=DIR" if ckpt == "last" else "give the path of a checkpoint"
+        raise UserError(f"ckpt={ckpt}: {path} does not exist; {hint}")
+    return path
+
+
+@rank_zero_only
+def save_config(config: DictConfig, run_dir: Path) -> None:
+    """Write the composed configuration into the run folder.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        temporary = run_dir / f".config.yaml.{os.getpid()}.tmp"
+        OmegaConf.save(config, temporary, resolve=True)
+        os.replace(temporary, run_dir / "config.yaml")
+    except OSError as error:
+        raise UserError(
+            f"run folder {run_dir} cannot be written ({error.strerror}); choose one by hydra.run.dir=DIR"
+        ) from None
+
+
+def build_backbone(config: DictConfig, in_channels: int, num_classes: int) -> Backbone:
+    """The network of a configuration."""
+    backbone: Backbone = instantiate(
+        config.model.backbone, in_channels=in_channels, num_classes=num_classes, _convert_="all"
+    )
+    return backbone
+
+
+def build_task(config: DictConfig, class_names: tuple[str, ...], in_channels: int) -> SegmentationTask:
+    """The task of a configuration: backbone, losses, optimiser, and the cluster head if there is one."""
+    backbone = build_backbone(config, in_channels, len(class_names))
+    cluster = None
+    if config.model.cluster is not None:
+        make_head = instantiate(config.model.cluster, _convert_="all")
+        tap = config.model.cluster.tap
+        if tap not in backbone.tap_channels:
+            raise UserError(f"model.cluster.tap={tap}: this backbone offers {', '.join(backbone.tap_channels)}")
+        cluster = make_head(in_channels=backbone.tap_channels[tap], class_names=class_names)
+    optim = instantiate(config.optim, _convert_="all")
+    return SegmentationTask(
+        backbone=backbone,
+        class_names=class_names,
+        losses=instantiate(config.loss, _convert_="all"),
+        optimizer=optim["optimizer"],
+        scheduler=optim["scheduler"],
+        cluster=cluster,
+        config=plain(config),
+    )
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain dictionaries, without what only Hydra needs."""
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl.Trainer:
+    """The Trainer of a configuration, with its callbacks and loggers in the run folder."""
+    callbacks: list[Callback] = [progress()]
+    for callback in instantiate(config.callbacks).values():
+        if isinstance(callback, ModelCheckpoint):
+            if callback.monitor is not None and not has_validation:
+                continue
+            callback.dirpath = str(run_dir / "checkpoints")
+        callbacks.append(callback)
+    loggers = [instantiate(logger, save_dir=str(run_dir)) for logger in config.logger.values()]
+    try:
+        trainer: pl.Trainer = instantiate(
+            config.trainer,
+            callbacks=callbacks,
+            logger=loggers or False,
+            default_root_dir=str(run_dir),
+            enable_progress_bar=sys.stdout.isatty(),
+            deterministic=config.deterministic,
+            plugins=[AtomicCheckpointIO()],
+        )
+    except Exception as error:
+        raise UserError(f"trainer: {str(error.__cause__ or error).splitlines()[0]}") from error
+    return trainer
+
+
+@rank_zero_only
+def describe(task: SegmentationTask, data: Any, trainer: pl.Trainer, run_dir: Path) -> None:
+    """Tell in a few lines what is about to run."""
+    parameters = sum(p.numel() for p in task.backbone.parameters())
+    head = "" if task.cluster is None else f" + cluster head {sum(p.numel() for p in task.cluster.parameters()):,}"
+    scans = {
+        split: len(data.dataset(name)) for split, name in (("train", "fit"), ("val", "val")) if data.sequences[split]
+    }
+    log.info("%s, %s parameters%s", type(task.backbone).__name__, f"{parameters:,}", head)
+    log.info("scans: %s; %s on %s", scans, trainer.precision, trainer.strategy.root_device)
+    log.info("run folder: %s", run_dir)

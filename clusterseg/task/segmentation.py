@@ -1,0 +1,123 @@
+"""The one LightningModule: a backbone, its losses, and the cluster head or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from clusterseg.backbone import Backbone, BackboneOutput
+from clusterseg.data.batch import Batch
+from clusterseg.metrics import PointConfusion, Scores, scores
+
+if TYPE_CHECKING:
+    from clusterseg.cluster.head import ClusterHead
+
+
+class SegmentationTask(pl.LightningModule):
+    """Semantic segmentation of lidar scans.
+
+    Losses are taken on voxels, scores on points. The cluster head is used in training only.
+
+    Args:
+        backbone: The network.
+        class_names: Names of the classes, by train id.
+        losses: Supervised terms by name; each gives a weighted scalar from logits (voxels, classes) and targets
+            (voxels,). None, as for the optimiser, where the task is only to evaluate.
+        optimizer: Makes the optimiser from parameters.
+        scheduler: Makes the schedule, stepped once an optimiser step, from an optimiser and ``total_steps=``.
+        cluster: The within-class cluster head, or None for the baseline.
+        config: The composed configuration, kept inside each checkpoint.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        class_names: Sequence[str],
+        losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+        optimizer: Callable[..., Optimizer] | None = None,
+        scheduler: Callable[..., LRScheduler] | None = None,
+        cluster: ClusterHead | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.losses = dict(losses or {})
+        self.cluster = cluster
+        self.class_names = tuple(class_names)
+        self.train_confusion = PointConfusion(len(class_names))
+        self.val_confusion = PointConfusion(len(class_names))
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._config = dict(config or {})
+
+    def forward(self, batch: Batch) -> BackboneOutput:
+        """Predict the voxels of a batch."""
+        output: BackboneOutput = self.backbone(batch.feats, batch.coords)
+        return output
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Sum of the supervised terms and, if there is a head, of its terms."""
+        output = self(batch)
+        predictions = output.logits.detach().argmax(1)
+        terms = self._supervised(output, batch)
+        if self.cluster is not None:
+            cluster = self.cluster(output.taps[self.cluster.tap], batch.targets, predictions)
+            terms |= cluster.losses
+            self._log_named("cluster", cluster.stats)
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        self._log_named("train/loss", {"": total, **terms}, prog_bar=("",))
+        self.train_confusion.update(predictions[batch.inverse_map], batch.point_targets)
+        running = scores(self.train_confusion.confmat)
+        self.log("train/miou_present", running.miou_present.float(), prog_bar=True, batch_size=batch.num_scans)
+        return total
+
+    def _supervised(self, output: BackboneOutput, batch: Batch) -> dict[str, Tensor]:
+        return {name: loss(output.logits, batch.targets) for name, loss in self.losses.items()}
+
+    def _log_named(self, prefix: str, values: Mapping[str, Tensor], prog_bar: Sequence[str] = ()) -> None:
+        separator = "_" if prefix.startswith("train") else "/"
+        for name, value in values.items():
+            key = f"{prefix}{separator}{name}" if name else prefix
+            self.log(key, value.detach().float(), prog_bar=name in prog_bar, batch_size=1)
+
+    def on_train_epoch_end(self) -> None:
+        """Start the next epoch's running scores from nothing."""
+        self.train_confusion.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count the points of a batch; returns the predicted train id of every point."""
+        output = self(batch)
+        predictions = output.logits.argmax(1)[batch.inverse_map]
+        self.val_confusion.update(predictions, batch.point_targets)
+        return predictions
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores over all points of all ranks."""
+        self.val_scores = self.val_confusion.scores()
+        for name, value in score_table(self.val_scores, self.class_names).items():
+            self.log(f"val/{name}", value, prog_bar=name == "miou", rank_zero_only=False, sync_dist=False)
+        self.val_confusion.reset()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, with a schedule over the real number of optimiser steps."""
+        if self._optimizer is None or self._scheduler is None:
+            raise RuntimeError("this task was built without an optimiser, for evaluation only")
+        optimizer = self._optimizer(self.parameters())
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self._scheduler(optimizer, total_steps=total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the configuration into the checkpoint."""
+        checkpoint["config"] = self._config
+
+
+def score_table(values: Scores, class_names: Sequence[str]) -> dict[str, Tensor]:
+    """Scores by the names under which they are logged: miou, miou_present, accuracy, iou/<class>."""
+    table = {"miou": values.miou, "miou_present": values.miou_present, "accuracy": values.accuracy}
+    return table | {f"iou/{name}": iou for name, iou in zip(class_names, values.iou, strict=True)}
