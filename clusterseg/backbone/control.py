@@ -86,10 +86,11 @@ def parse_control(control: str | Path | Mapping[str, Any]) -> ControlFile:
     outputs = table.get("output_channels")
     if not isinstance(outputs, list | tuple) or len(outputs) != 1 + 2 * NUM_STAGES:
         raise UserError(f"{where}: output_channels is {outputs!r}, expected {1 + 2 * NUM_STAGES} channel counts")
+    widths = [_positive(width, f"output_channels[{i}]", where) for i, width in enumerate(outputs)]
     down = tuple(_stage(table, f"downsample.{i}", where) for i in range(NUM_STAGES))
     up = tuple(_stage(table, f"upsample.{i}", where) for i in range(NUM_STAGES))
     points = tuple(_entry(table, f"point_transforms.{i}", where) for i in range(3))
-    for i, (stage, expected) in enumerate(zip(down + up, outputs[1:], strict=True)):
+    for i, (stage, expected) in enumerate(zip(down + up, widths[1:], strict=True)):
         if stage.out_channels != expected:
             raise UserError(
                 f"{where}: stage {i} ends with {stage.out_channels} channels, output_channels says {expected}"
@@ -97,11 +98,14 @@ def parse_control(control: str | Path | Mapping[str, Any]) -> ControlFile:
     for width, stage in zip(points, (down[3], up[1], up[3]), strict=True):
         if width != stage.out_channels:
             raise UserError(f"{where}: a point transform has {width} channels, its stage {stage.out_channels}")
-    return ControlFile(int(outputs[0]), down, up, (points[0], points[1], points[2]))
+    return ControlFile(widths[0], down, up, (points[0], points[1], points[2]))
 
 
 def _entry(table: Mapping[str, Any], key: str, where: str) -> int:
-    value = table.get(key)
+    return _positive(table.get(key), key, where)
+
+
+def _positive(value: Any, key: str, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UserError(f"{where}: {key} is {value!r}, expected a positive integer")
     return value
@@ -115,6 +119,8 @@ def _stage(table: Mapping[str, Any], name: str, where: str) -> StageSpec:
         mid = _entry(table, f"{layers}.net.layers.0", where)
         out = _entry(table, f"{layers}.net.layers.1", where)
         project = f"{layers}.downsample" in table
+        if project and (shortcut := _entry(table, f"{layers}.downsample", where)) != out:
+            raise UserError(f"{where}: {layers}.downsample has {shortcut} channels, {layers}.net.layers.1 says {out}")
         if not project and out != channels:
             raise UserError(f"{where}: {layers} goes from {channels} to {out} channels without a .downsample entry")
         blocks.append(BlockSpec(mid, out, project))
