@@ -24,11 +24,12 @@ class Grid:
     Args:
         keys: Sorted, distinct voxel keys of the finest level.
         backend: The engine that builds maps and convolves.
+        workspace: Scratch memory of the engine.
     """
 
-    def __init__(self, keys: Int[Tensor, " voxels"], backend: Backend) -> None:
+    def __init__(self, keys: Int[Tensor, " voxels"], backend: Backend, workspace: Workspace) -> None:
         self.backend = backend
-        self.workspace = Workspace()
+        self.workspace = workspace
         self._keys = {1: keys}
         self._parents: dict[int, Tensor] = {}
         self._maps: dict[tuple[str, int], KernelMap] = {}
@@ -95,7 +96,10 @@ class SparseTensor:
 
 
 def sparse_tensor(
-    feats: Float[Tensor, "voxels channels"], coords: Int[Tensor, "voxels 4"], backend: str = "native"
+    feats: Float[Tensor, "voxels channels"],
+    coords: Int[Tensor, "voxels 4"],
+    backend: str = "native",
+    workspace: Workspace | None = None,
 ) -> tuple[SparseTensor, Int[Tensor, " voxels"]]:
     """Make a sparse tensor of the finest level.
 
@@ -103,6 +107,7 @@ def sparse_tensor(
         feats: (voxels, channels) features.
         coords: (voxels, 4) distinct integers: batch, x, y, z. Negative coordinates are fine.
         backend: Name of the engine, see :func:`clusterseg.sparse.backends.get_backend`.
+        workspace: Scratch memory to reuse from call to call, or None for a new one.
 
     Returns:
         The tensor, whose rows are sorted by coordinate, and for each given row its row in the tensor:
@@ -112,10 +117,10 @@ def sparse_tensor(
         ValueError: No voxel, a voxel given twice, or a coordinate out of range.
     """
     if coords.shape[0] == 0:
-        raise ValueError("a sparse tensor needs at least one voxel, got none")
+        raise ValueError("a sparse tensor needs at least one voxel, got none: drop empty scans before batching")
     keys, order = torch.sort(pack(coords))
     if bool((keys[1:] == keys[:-1]).any()):
         raise ValueError("voxel coordinates must be distinct: voxelise the points first")
     rows = torch.empty_like(order)
     rows[order] = torch.arange(order.numel(), device=order.device)
-    return SparseTensor(feats[order], Grid(keys, get_backend(backend))), rows
+    return SparseTensor(feats[order], Grid(keys, get_backend(backend), workspace or Workspace())), rows
