@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from clusterseg.synthetic.roads import NearbyRoads, Road
 
 _KERB = 0.12
+_CAMBER = 0.025
 _BANK_RUN = 9.0
 _NEAREST = 2.0
 _RINGS = 220
@@ -82,13 +83,14 @@ class LocalGround:
         """Road coordinates on the road whose carriageway is nearest."""
         road, block = np.zeros(len(xy), int), np.zeros(len(xy), int)
         s, d, out = np.zeros(len(xy)), np.zeros(len(xy)), np.full(len(xy), np.inf)
-        for k, (s_k, d_k) in enumerate(self._nearby.project(xy)):
+        for k, rows, s_k, d_k in self._nearby.project(xy):
             out_k = np.abs(d_k) - self._nearby.roads[k].half_width
-            mine = out_k < out
-            road[mine], s[mine], d[mine], out[mine] = k, s_k[mine], d_k[mine], out_k[mine]
+            nearer = out_k < out[rows]
+            mine = rows[nearer]
+            road[mine], s[mine], d[mine], out[mine] = k, s_k[nearer], d_k[nearer], out_k[nearer]
         for k in range(len(self._starts)):
             for side in (0, 1):
-                mine = (road == k) & ((d > 0) == bool(side))
+                mine = np.flatnonzero((road == k) & ((d > 0) == bool(side)))
                 found = np.searchsorted(self._starts[k][side], s[mine], "right") - 1
                 block[mine] = self._first[k, side] + np.maximum(found, 0)
         return Place(road, s, d, block, out)
@@ -99,14 +101,16 @@ class LocalGround:
         return place.out - self._blocks["lot_edge"][place.block]
 
     def height(self, xy: Float[np.ndarray, "points 2"], place: Place | None = None) -> np.ndarray:
-        """Height (points,) in metres: hills, a kerb beside the carriageway, a bank in the lots."""
+        """Height (points,) in metres: hills, a cambered road, a kerb beside it, a bank in the lots."""
         place = place or self.locate(xy)
         b = self._blocks
         beyond = place.out - b["parking"][place.block]
         kerb = _KERB * np.clip(beyond / 0.1 + 0.5, 0, 1)
         run = np.clip((place.out - b["lot_edge"][place.block]) / _BANK_RUN, 0, 1)
         bank = b["bank"][place.block] * run * run * (3 - 2 * run)
-        return self.ground.relief(xy) + kerb + bank
+        half = np.array([road.half_width for road in self._nearby.roads])[place.road]
+        camber = -_CAMBER * np.minimum(place.out + half, half)
+        return self.ground.relief(xy) + camber + kerb + bank
 
     def style(self, xy: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, " points"]:
         """Index of the ground style at each point."""

@@ -38,12 +38,15 @@ def line_kerb(site: Site, lot: Lot, blocks: Blocks, block: int, rng: np.random.G
         put_object(site, facing(lot.road, rng.uniform(lot.start, lot.stop), lot.side, back), rng)
     if rng.random() < 0.12:
         put_bikes(site, lot, rng, depth=-0.5)
-    for _ in range(int(rng.poisson(0.12))):
+    for _ in range(int(rng.poisson(0.07))):
         mode = site.register.draw("person", rng)
         x, y, _ = facing(lot.road, rng.uniform(lot.start, lot.stop), lot.side, parking + verge + 0.5 * pavement)
-        site.put(person(mode, rng), Raw.PERSON, mode, (x, y, float(rng.uniform(0, 2 * np.pi))))
+        if site.off_road(x, y):
+            site.put(person(mode, rng), Raw.PERSON, mode, (x, y, float(rng.uniform(0, 2 * np.pi))))
     if pavement > 2 and rng.random() < 0.06:
         place = facing(lot.road, (lot.start + lot.stop) / 2, lot.side, back - 0.6)
+        if not site.off_road(*place[:2]):
+            return
         site.put(shelter(rng), Raw.OTHER_STRUCTURE, "", place)
 
 
@@ -54,7 +57,7 @@ def _parked(site: Site, lot: Lot, parking: float, rng: np.random.Generator) -> N
         x, y, heading = facing(lot.road, s, lot.side, parking / 2)
         ends = [facing(lot.road, s + k, lot.side, parking / 2)[:2] for k in (-4.0, 0.0, 4.0)]
         place = site.near(x, y).locate(np.array(ends))
-        if (place.out > 0.5).all() and rng.random() < 0.45 and site.claim(x, y, 1.2):
+        if (place.out > 0.5).all() and rng.random() < 0.33 and site.claim(x, y, 1.2):
             turn = heading + np.pi * (rng.random() < 0.9)
             kind = rng.random()
             if kind < 0.04:
@@ -71,9 +74,9 @@ def _parked(site: Site, lot: Lot, parking: float, rng: np.random.Generator) -> N
 
 def _poles(site: Site, lot: Lot, out: float, rng: np.random.Generator) -> None:
     """Lamps and posts; a sign hangs on a pole of its own and faces the traffic of its side."""
-    for s in np.arange(lot.start + rng.uniform(0, 9), lot.stop, 14.0):
+    for s in np.arange(lot.start + rng.uniform(0, 9), lot.stop, 19.0):
         x, y, heading = facing(lot.road, s, lot.side, out)
-        if site.near(x, y).locate(np.array([[x, y]])).out[0] < 0.2 or not site.claim(x, y, 0.3):
+        if not site.off_road(x, y) or not site.claim(x, y, 0.3):
             continue
         if rng.random() < 0.42:
             mode = site.register.draw("traffic-sign", rng)

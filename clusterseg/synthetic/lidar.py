@@ -103,8 +103,8 @@ class Lidar:
         """Mixed pulses at the edges of things, half on the edge and half behind it, and a few ghosts anywhere."""
         behind = np.roll(true, 1, axis=1)
         edge = (behind > 0) & (true > 0) & (np.abs(behind - true) > 1.0)
-        stray = edge & (rng.random(true.shape, np.float32) < 0.35)
+        stray = edge & (rng.random(true.shape, np.float32) < 0.4)
         mix = rng.random(true.shape, np.float32)
         depth = np.where(stray, true + (behind - true) * mix, depth)
-        ghost = ~stray & (rng.random(true.shape, np.float32) < 0.014)
+        ghost = ~stray & (rng.random(true.shape, np.float32) < 0.018)
         return np.where(ghost, true * (0.5 + 0.5 * mix), depth), stray | ghost

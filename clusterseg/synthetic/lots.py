@@ -58,9 +58,9 @@ def _boundary(site: Site, lot: Lot, rng: np.random.Generator) -> None:
     """A fence or a hedge along the road, in straight pieces that follow the curve."""
     pieces = max(1, round((lot.stop - lot.start) / 7))
     length = (lot.stop - lot.start) / pieces
-    green = rng.random() < 0.6
+    green = rng.random() < 0.55
     mode = "hedge" if green else site.register.draw("fence", rng)
-    height = float(rng.uniform(0.9, 2.0))
+    height = float(rng.uniform(0.9, 2.8))
     depth = float(rng.uniform(0.4, 3.0))
     gap = int(rng.integers(pieces + 1))
     for k in range(pieces):
@@ -77,9 +77,9 @@ def put_tree(site: Site, place: tuple[float, float, float], rng: np.random.Gener
     """A tree: trunk and crown are two things with a mode each."""
     leaf = site.register.draw("vegetation", rng, ("broadleaf", "conifer"))
     stem = site.register.draw("trunk", rng)
-    bottom = float(rng.uniform(0.4, 1.2) if leaf == "conifer" else rng.uniform(1.3, 3.0))
+    bottom = float(rng.uniform(0.4, 1.2) if leaf == "conifer" else rng.uniform(1.4, 2.8))
     x, y, _ = place
-    if site.claim(x, y, 0.7):
+    if site.off_road(x, y) and site.claim(x, y, 0.7):
         groups = [
             (trunk(stem, bottom + 1.5, rng), Raw.TRUNK, stem),
             (crown(leaf, bottom, rng), Raw.VEGETATION, leaf),
@@ -134,16 +134,16 @@ def _yard(site: Site, lot: Lot, rng: np.random.Generator) -> None:
 
 
 def _park(site: Site, lot: Lot, rng: np.random.Generator) -> None:
-    _plant(site, lot, int(rng.integers(3, 8)), int(rng.integers(1, 6)), rng)
+    _plant(site, lot, int(rng.integers(3, 8)), int(rng.integers(3, 9)), rng, near=2.0)
     put_object(site, lot.spot(rng.random(), 1.6), rng)
 
 
 def _wood(site: Site, lot: Lot, rng: np.random.Generator) -> None:
-    _plant(site, lot, int(rng.integers(6, 14)), int(rng.integers(6, 14)), rng)
+    _plant(site, lot, int(rng.integers(6, 14)), int(rng.integers(10, 22)), rng, near=2.5)
 
 
 def _field(site: Site, lot: Lot, rng: np.random.Generator) -> None:
-    _plant(site, lot, int(rng.integers(0, 2)), int(rng.integers(0, 4)), rng)
+    _plant(site, lot, int(rng.integers(0, 3)), int(rng.integers(1, 6)), rng, near=4.0)
     if rng.random() < 0.5:
         place = lot.spot(0.5, 16)
         if site.clear(np.array([place[:2]]), 1):
@@ -195,6 +195,8 @@ def put_bikes(site: Site, lot: Lot, rng: np.random.Generator, depth: float) -> N
     for k in range(int(rng.integers(1, 5))):
         x, y, heading = lot.spot(share + 0.9 * k / (lot.stop - lot.start), depth)
         place = x, y, heading + np.pi / 2 + float(rng.normal(0, 0.1))
+        if not site.off_road(x, y):
+            continue
         if rng.random() < 0.7:
             mode = site.register.draw("bicycle", rng)
             site.put(bicycle(mode, rng), Raw.BICYCLE, mode, place)
@@ -205,6 +207,6 @@ def put_bikes(site: Site, lot: Lot, rng: np.random.Generator, depth: float) -> N
 
 def put_object(site: Site, place: tuple[float, float, float], rng: np.random.Generator) -> None:
     """A bin, a bench or a cabinet: objects that the benchmark does not score."""
-    if site.claim(*place[:2], 0.5):
+    if site.off_road(*place[:2]) and site.claim(*place[:2], 0.5):
         thing = (litter_bin, bench, cabinet)[int(rng.integers(3))]
         site.put(thing(rng), Raw.OTHER_OBJECT, "", place)

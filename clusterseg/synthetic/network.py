@@ -102,7 +102,7 @@ def _blocks(length: float, character: Character, styles: Styles, rng: np.random.
         columns["verge_style"].append(verge_style)
         columns["parking"].append(2.2 if rng.random() < character.parking else 0.0)
         columns["parking_style"].append(styles.get(Raw.PARKING, draw("parking")))
-        columns["bank"].append(0.0 if kind in _LEVEL else float(rng.normal(0.3, character.bank)))
+        columns["bank"].append(0.0 if kind in _LEVEL else float(rng.normal(0.0, character.bank)))
         columns["lot_style"].append(_lot_style(kind, pavement_style, styles, draw, rng))
     ints = {name: np.array(v, int) for name, v in columns.items() if name.endswith("style")}
     floats = {name: np.array(v, float) for name, v in columns.items() if not name.endswith("style")}

@@ -53,7 +53,8 @@ def bicycle(mode: str, rng: np.random.Generator) -> list[Part]:
     top = 2.1 * radius + 0.1
     middle = (-base * 0.2, 0.0, (radius + top) / 2)
     parts = [
-        *(Part(Kind.CYLINDER, (x, 0, radius), (radius, radius, 0.025), M.SPOKES, (0.0, 0.0, np.pi / 2)) for x in (base, -base)),
+        wheel(base, 0, radius, 0.05, M.SPOKES),
+        wheel(-base, 0, radius, 0.05, M.SPOKES),
         box((0, 0, radius + 0.18), (base * 0.7, 0.025, 0.03), M.STEEL),
         box(middle, (0.03, 0.025, (top - radius) / 2 + 0.1), M.STEEL, angles=(0.0, -0.3, 0.0)),
         box((base * 0.8, 0, (radius + top) / 2 + 0.1), (0.03, 0.025, (top - radius) / 2 + 0.12), M.STEEL,

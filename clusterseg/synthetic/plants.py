@@ -18,11 +18,8 @@ def trunk(mode: str, height: float, rng: np.random.Generator) -> list[Part]:
         return [flare, stem._replace(angles=(yaw, 0.16, 0.0))]
     if mode == "forked":
         fork = min(0.4 * height, 1.2)
-        arms = [
-            Part(Kind.CYLINDER, (side * 0.28, 0, (fork + height) / 2), (0.7 * radius, 0.7 * radius, (height - fork) / 2),
-                 M.BARK, (0.0, side * 0.22, 0.0))
-            for side in (-1, 1)
-        ]  # fmt: skip
+        reach, thin = (fork + height) / 2, (0.7 * radius, 0.7 * radius, (height - fork) / 2)
+        arms = [Part(Kind.CYLINDER, (side * 0.28, 0, reach), thin, M.BARK, (0.0, side * 0.22, 0.0)) for side in (-1, 1)]
         return [flare, upright(0, 0, -0.3, fork, radius, M.BARK), *arms]
     return [flare, stem]
 
@@ -31,11 +28,9 @@ def crown(mode: str, bottom: float, rng: np.random.Generator) -> list[Part]:
     """The leaves of a tree ("broadleaf" or "conifer") from `bottom` metres upwards."""
     if mode == "conifer":
         height, radius = rng.uniform(5, 11), rng.uniform(1.1, 2.0)
-        return [
-            Part(Kind.CONE, (0, 0, bottom + height * (k + 0.8) / 4), (radius * (1 - k / 5),) * 2 + (height / 5,), M.NEEDLES)
-            for k in range(4)
-        ]  # fmt: skip
-    height, radius = rng.uniform(3, 6), rng.uniform(1.5, 3.0)
+        tiers = [(bottom + height * (k + 0.8) / 4, radius * (1 - k / 5)) for k in range(4)]
+        return [Part(Kind.CONE, (0, 0, z), (r, r, height / 5), M.NEEDLES) for z, r in tiers]
+    height, radius = rng.uniform(3, 6), rng.uniform(1.8, 3.4)
     clumps = int(rng.integers(6, 10))
     parts = []
     for angle in np.arange(clumps) * 2.4:
@@ -47,15 +42,15 @@ def crown(mode: str, bottom: float, rng: np.random.Generator) -> list[Part]:
 
 def bush(mode: str, rng: np.random.Generator) -> list[Part]:
     """Low growth around the origin: a "bush" of a few round clumps or a "scrub" of many small ones."""
-    count, spread, size = (
-        (int(rng.integers(2, 5)), 0.6, 0.75) if mode == "bush" else (int(rng.integers(7, 13)), 1.6, 0.4)
-    )
+    count, spread, size, material = {
+        "bush": (int(rng.integers(3, 6)), 0.8, 0.9, M.LEAVES),
+        "scrub": (int(rng.integers(7, 13)), 1.8, 0.5, M.SCRUB),
+    }[mode]
     parts = []
     for _ in range(count):
         x, y = rng.normal(0, spread, 2)
         r = size * rng.uniform(0.6, 1.5)
         h = r * rng.uniform(0.8, 1.4)
-        material = M.LEAVES if mode == "bush" else M.SCRUB
         parts.append(ellipsoid((x, y, 0.6 * h), (r, r * rng.uniform(0.7, 1.2), h), material))
     return parts
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 STEP = 1.0
 _CELL = 4.0
+_SPARSE = 2
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class Road:
         """In metres."""
         return (len(self.xy) - 1) * STEP
 
+    @cached_property
+    def _frames(self) -> Float[np.ndarray, "vertices 5"]:
+        """Position, direction (cos, sin) and curvature at each vertex, side by side for one fast look-up."""
+        bend = np.gradient(self.heading, STEP)
+        return np.column_stack([self.xy, np.cos(self.heading), np.sin(self.heading), bend])
+
     def at(self, s: float, d: float = 0.0) -> tuple[float, float, float]:
         """World position and heading (x, y in metres, radians) of road coordinates."""
         s = float(np.clip(s, 0, self.length))
@@ -75,48 +84,57 @@ class Road:
         """
         i = first
         for _ in range(2):
-            sin, cos = np.sin(self.heading)[i], np.cos(self.heading)[i]
-            dx, dy = xy[:, 0] - self.xy[i, 0], xy[:, 1] - self.xy[i, 1]
+            x, y, cos, sin, bend = self._frames[i].T
+            dx, dy = xy[:, 0] - x, xy[:, 1] - y
             along, across = dx * cos + dy * sin, dy * cos - dx * sin
-            bend = np.gradient(self.heading, STEP)[i]
             s = i * STEP + along / np.maximum(1 - bend * across, 0.3)
-            i = np.clip(np.rint(s / STEP), 0, len(self.xy) - 1).astype(int)
+            i = np.clip((s / STEP + 0.5).astype(int), 0, len(self.xy) - 1)
         over = np.maximum(s - self.length, 0) + np.maximum(-s, 0)
         return np.clip(s, 0, self.length), across + np.copysign(over, across)
 
 
 def nearest_vertex(
     xy: Float[np.ndarray, "points 2"], curve: Float[np.ndarray, "vertices 2"]
-) -> Int[np.ndarray, " points"]:
-    """Index of the vertex nearest to each point."""
+) -> tuple[Int[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """Index of the vertex nearest to each point, and its distance."""
     gap = (xy[:, None, 0] - curve[None, :, 0]) ** 2 + (xy[:, None, 1] - curve[None, :, 1]) ** 2
-    return gap.argmin(1)
+    nearest = gap.argmin(1)
+    return nearest, np.sqrt(gap[np.arange(len(xy)), nearest])
 
 
 class NearbyRoads:
-    """The roads around a place, with a grid of their nearest vertices, so that many points project fast."""
+    """The roads around a place, with a grid that says for each cell which roads may be nearest, and where."""
 
     def __init__(self, roads: list[Road], center: Float[np.ndarray, " 2"], radius: float) -> None:
         self.size = int(np.ceil(2 * radius / _CELL)) + 1
         self.corner = np.asarray(center, float) - radius
         line = np.arange(self.size) * _CELL + _CELL / 2
         cells = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2) + self.corner
-        self.roads: list[Road] = []
-        self.index: list[int] = []
-        self._first: list[np.ndarray] = []
-        for k, road in enumerate(roads):
-            reach = np.abs(road.xy - center).max(1) < radius + 40
-            if reach.any():
-                start, stop = np.flatnonzero(reach)[[0, -1]]
-                self.roads.append(road)
-                self.index.append(k)
-                self._first.append(start + nearest_vertex(cells, road.xy[start : stop + 1]))
+        self.roads = [r for r in roads if (np.abs(r.xy - center).max(1) < radius + 40).any()]
+        first, edge = [], []
+        for road in self.roads:
+            start, stop = np.flatnonzero(np.abs(road.xy - center).max(1) < radius + 40)[[0, -1]]
+            nearest, distance = nearest_vertex(cells, road.xy[start : stop + 1 : _SPARSE])
+            first.append(start + _SPARSE * nearest)
+            edge.append(distance - road.half_width)
+        self._first = np.stack(first)
+        # the distance to an edge changes by at most the way from the cell's middle, for either road
+        slack = 2 * (_CELL / np.sqrt(2)) + 2 * _SPARSE * STEP
+        self._candidate = np.stack(edge) <= np.min(edge, 0) + slack
 
-    def project(self, xy: Float[np.ndarray, "points 2"]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Road coordinates (s, d) of the points for each nearby road; points outside are taken to the border."""
+    def project(
+        self, xy: Float[np.ndarray, "points 2"]
+    ) -> Iterator[tuple[int, Int[np.ndarray, " some"], Float[np.ndarray, " some"], Float[np.ndarray, " some"]]]:
+        """For each nearby road: its index, the points that it may be the nearest road of, and their s and d.
+
+        Points outside the grid are looked up at its border.
+        """
         cell = np.clip(((xy - self.corner) / _CELL).astype(int), 0, self.size - 1)
         flat = cell[:, 0] * self.size + cell[:, 1]
-        return [road.project(xy, first[flat]) for road, first in zip(self.roads, self._first, strict=True)]
+        for k, road in enumerate(self.roads):
+            rows = np.flatnonzero(self._candidate[k][flat])
+            if len(rows):
+                yield k, rows, *road.project(xy[rows], self._first[k][flat[rows]])
 
 
 def winding_curve(

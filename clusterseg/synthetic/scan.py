@@ -39,8 +39,9 @@ def take_scan(town: Town, lidar: Lidar, time: float, rng: np.random.Generator) -
 
 def look(town: Town, lidar: Lidar, time: float, rng: np.random.Generator) -> View:
     """What each ray hits, without noise."""
-    position, turn, ground = town.ego(time)
-    solids = town.around(time, lidar.max_range)
+    ego = town.ego(time)
+    position, turn, ground = ego
+    solids = town.around(ego, time, lidar.max_range)
     depth = ground.cast(position, lidar.directions.astype(float) @ turn.T, lidar.max_range)
     hits = cast(solids, lidar, depth, rng)
     bare = np.isfinite(depth) & (hits.solid < 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from clusterseg.synthetic.ground import Ground, LocalGround
 from clusterseg.synthetic.labels import Raw
@@ -39,9 +39,13 @@ class Site:
             self._tiles[key] = self.ground.around(center, _TILE / 2 + 30)
         return self._tiles[key]
 
-    def clear(self, xy: Float[np.ndarray, "points 2"], margin: float = 0.3) -> Bool[np.ndarray, ""]:
+    def clear(self, xy: Float[np.ndarray, "points 2"], margin: float = 0.3) -> bool:
         """Whether all points lie in lots, at least `margin` metres from pavement, verge, parking lane and road."""
-        return (self.near(*xy.mean(0)).lot_distance(xy) > margin).all()
+        return bool((self.near(*xy.mean(0)).lot_distance(xy) > margin).all())
+
+    def off_road(self, x: float, y: float) -> bool:
+        """Whether a place in metres is on no carriageway, be it of a crossing road."""
+        return bool(self.near(x, y).locate(np.array([[x, y]])).out[0] > 0.3)
 
     def claim(self, x: float, y: float, radius: float) -> bool:
         """Take a disc of the ground; False, and nothing taken, where it overlaps another one. In metres."""

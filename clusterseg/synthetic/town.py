@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,18 +12,37 @@ from clusterseg.synthetic.character import Character, draw_character
 from clusterseg.synthetic.ground import Ground, LocalGround
 from clusterseg.synthetic.kerbside import line_kerb
 from clusterseg.synthetic.lots import Lot, fill_lot
+from clusterseg.synthetic.materials import M
 from clusterseg.synthetic.modes import ModeRegister
 from clusterseg.synthetic.network import lay_roads
 from clusterseg.synthetic.roads import Road
 from clusterseg.synthetic.site import Site
-from clusterseg.synthetic.solids import Solids, rotation
+from clusterseg.synthetic.solids import Kind, Part, Solids, box, rotation
 from clusterseg.synthetic.styles import Styles
 from clusterseg.synthetic.traffic import Mover, start_traffic
 
 MARGIN = 100.0
 SENSOR_HEIGHT = 1.73
+# roof and bars under the sensor, in its frame: too near to be measured, but they shadow the ground around the vehicle
+_EGO = Solids.assemble(
+    [
+        Part(Kind.CYLINDER, (-0.05, 0, -0.34), (0.77, 0.5, 0.05), M.CAR_PAINT),
+        box((-0.75, 0.4, -0.3), (0.04, 0.05, 0.05), M.STEEL),
+        box((-0.7, -0.42, -0.31), (0.04, 0.07, 0.05), M.STEEL),
+        box((0.1, -0.62, -0.33), (0.07, 0.05, 0.07), M.STEEL),
+    ]
+)
+_SWAY = (0.006, 0.004)
 _VALIDATION = (8,)
 _TEST_FROM = 11
+
+
+class Ego(NamedTuple):
+    """Sensor position and sensor axes (columns) in the world frame, in metres, and the ground around it."""
+
+    position: Float[np.ndarray, " 3"]
+    axes: Float[np.ndarray, "3 3"]
+    ground: LocalGround
 
 
 @dataclass(frozen=True)
@@ -43,10 +63,11 @@ class Town:
     movers: list[Mover]
     register: ModeRegister
 
-    def ego(self, time: float) -> tuple[Float[np.ndarray, " 3"], Float[np.ndarray, "3 3"], LocalGround]:
-        """Sensor position, sensor axes (columns) in the world frame, and the ground around it, at a time in seconds.
+    def ego(self, time: float) -> Ego:
+        """The sensor at a time in seconds.
 
-        The vehicle keeps to its lane; its axes follow the slope of the ground under its wheels.
+        The vehicle keeps to its lane; its axes follow the slope of the ground under its wheels,
+        and it sways a little on its springs.
         """
         main = self.ground.roads[0]
         lane = -main.half_width / max(main.lanes, 1)
@@ -57,9 +78,11 @@ class Town:
         front, rear, port, starboard = ground.height(
             np.array([x, y]) + np.stack([1.4 * forward, -1.4 * forward, 0.8 * left, -0.8 * left])
         )
-        turn = rotation(heading, -np.arctan2(front - rear, 2.8), np.arctan2(port - starboard, 1.6))
+        pitch = -np.arctan2(front - rear, 2.8) + _SWAY[0] * np.sin(3.7 * time)
+        roll = np.arctan2(port - starboard, 1.6) + _SWAY[1] * np.sin(5.3 * time + 1)
+        turn = rotation(heading, pitch, roll)
         base = np.array([x, y, (front + rear + port + starboard) / 4])
-        return base + SENSOR_HEIGHT * turn[:, 2], turn, ground
+        return Ego(base + SENSOR_HEIGHT * turn[:, 2], turn, ground)
 
     def pose(self, time: float) -> Float[np.ndarray, "4 4"]:
         """Sensor frame to world frame at a time in seconds."""
@@ -67,9 +90,9 @@ class Town:
         pose[:3, 3], pose[:3, :3], _ = self.ego(time)
         return pose
 
-    def around(self, time: float, radius: float) -> Solids:
+    def around(self, ego: Ego, time: float, radius: float) -> Solids:
         """All solids within `radius` metres of the ego vehicle at a time, in the sensor frame."""
-        position, turn, ground = self.ego(time)
+        position, turn, ground = ego
         near = np.abs(self.solids.center[:, :2] - position[:2]).max(1) < radius + self.solids.half.max(1)
         here = [self.solids.take(near)]
         for mover in self.movers:
@@ -77,7 +100,7 @@ class Town:
             distance = np.linalg.norm(where[:2] - position[:2])
             if 4.0 < distance < radius:
                 here.append(mover.solids.placed(where, axes))
-        return Solids.concat(here).seen_from(position, turn)
+        return Solids.concat([*(s.seen_from(position, turn) for s in here), _EGO])
 
 
 def town_kind(sequence: int) -> str:

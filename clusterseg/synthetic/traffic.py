@@ -17,7 +17,7 @@ from clusterseg.synthetic.solids import Part, Solids, rotation
 from clusterseg.synthetic.vehicles import car, other_vehicle, other_vehicle_raw, truck
 
 _RIDES = ("car", "truck", "other-vehicle", "motorcyclist", "bicyclist")
-_RIDE_SHARE = (0.62, 0.07, 0.09, 0.1, 0.12)
+_RIDE_SHARE = (0.5, 0.07, 0.09, 0.16, 0.18)
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ def start_traffic(
     """
     movers = []
     lane = roads[0].half_width / max(roads[0].lanes, 1)
-    for offset in (-32.0, 20.0, 48.0):
+    for offset in (-30.0, 18.0, 45.0):
         kind = str(rng.choice(_RIDES, p=_RIDE_SHARE))
-        out = lane if kind not in ("bicyclist",) else lane * 1.6
-        at = start + offset + rng.uniform(-5, 8)
+        rider = kind in ("bicyclist", "motorcyclist")
+        out = lane * 1.6 if kind == "bicyclist" else lane
+        at = start + offset * (0.5 if rider else 1.0) + rng.uniform(-4, 8)
         movers.append(_ride(kind, 0, at, -out, character.speed, False, register, rng))
     for index, road in enumerate(roads):
         lane = road.half_width / max(road.lanes, 2)
