@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from clusterseg.backbone.blocks import Classifier, ConvBlock, LinearBlock, ResidualBlock, apply_layers
 from clusterseg.backbone.control import StageSpec, parse_control
 from clusterseg.backbone.output import Backbone, BackboneOutput
-from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor, point_to_voxel, sparse_tensor, voxel_to_point
+from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor, Workspace, point_to_voxel, sparse_tensor, voxel_to_point
 
 
 class SPVNAS(Backbone):
@@ -43,7 +44,7 @@ class SPVNAS(Backbone):
     ) -> None:
         super().__init__()
         spec = parse_control(control)
-        self.backend = backend
+        self.backend, self.workspace = backend, Workspace()
         self.num_classes = num_classes
         skips = [spec.stem, *(stage.out_channels for stage in spec.downsample)]
         self.stem = nn.Sequential(
@@ -64,7 +65,7 @@ class SPVNAS(Backbone):
             for channels, skip, stage in zip(below, reversed(skips[:-1]), spec.upsample, strict=False)
         )
         widths = [spec.stem, *spec.point_transforms]
-        self.point_transforms = nn.ModuleList(LinearBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.point_transforms = nn.ModuleList(LinearBlock(a, b) for a, b in itertools.pairwise(widths))
         self.dropout = nn.Dropout(dropout, inplace=True)
         self.classifier = Classifier(widths[-1], num_classes)
         self.tap_channels = {"bottleneck": widths[1], "decoder": widths[-1]}
@@ -76,7 +77,7 @@ class SPVNAS(Backbone):
             feats: (voxels, in_channels) x, y, z in metres and remission in 0..1.
             coords: (voxels, 4) distinct integers: batch, x, y, z in voxels.
         """
-        x, rows = sparse_tensor(feats, coords, self.backend)
+        x, rows = sparse_tensor(feats, coords, self.backend, self.workspace)
         voxels = [apply_layers(self.stem, x)]
         points = voxels[0].feats
         for stage in self.downsample:

@@ -4,5 +4,15 @@ from clusterseg.sparse.conv import Conv3d
 from clusterseg.sparse.norm import BatchNorm
 from clusterseg.sparse.point_voxel import point_to_voxel, voxel_to_point
 from clusterseg.sparse.tensor import Grid, SparseTensor, sparse_tensor
+from clusterseg.sparse.workspace import Workspace
 
-__all__ = ["BatchNorm", "Conv3d", "Grid", "SparseTensor", "point_to_voxel", "sparse_tensor", "voxel_to_point"]
+__all__ = [
+    "BatchNorm",
+    "Conv3d",
+    "Grid",
+    "SparseTensor",
+    "Workspace",
+    "point_to_voxel",
+    "sparse_tensor",
+    "voxel_to_point",
+]

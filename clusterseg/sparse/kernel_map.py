@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Int
@@ -12,25 +13,41 @@ from torch import Tensor
 from clusterseg.sparse.coords import key_offset, local_position, lookup
 from clusterseg.sparse.segments import group_rows
 
+#: Output voxels per tile on the CPU: the gathered rows and products of a tile stay in cache, and the scratch memory
+#: of a convolution does not grow with the batch. A GPU takes all voxels at once.
+CPU_TILE = 8192
+
 
 @dataclass(frozen=True)
-class Segments:
-    """Rows grouped by the voxel that they are summed into.
+class Tile:
+    """The pairs of one range of output voxels, ordered by kernel offset.
 
     Attributes:
-        order: Row numbers, voxel by voxel.
-        offsets: (voxels + 1,) where each voxel's run starts in ``order``.
-        single: Whether every voxel has exactly one row, so that the sum is a permutation.
+        rows: The range of output voxels.
+        in_rows: Input voxel of each pair.
+        out_rows: Output voxel of each pair.
+        runs: (offset, start, stop): the pairs of each kernel offset that occurs.
+        order: Pairs, counted within the tile, output voxel by output voxel.
+        offsets: (rows + 1,) where each output voxel's pairs start in ``order``.
+        single: Whether every output voxel has exactly one pair.
     """
 
+    rows: slice
+    in_rows: Int[Tensor, " pairs"]
+    out_rows: Int[Tensor, " pairs"]
+    runs: tuple[tuple[int, int, int], ...]
     order: Int[Tensor, " pairs"]
-    offsets: Int[Tensor, " voxels_plus_one"]
+    offsets: Int[Tensor, " rows_plus_one"]
     single: bool
+
+    def mirrored(self, last: int) -> Tile:
+        """The tile with offset k read as ``last`` - k."""
+        return replace(self, runs=tuple((last - k, start, stop) for k, start, stop in self.runs))
 
 
 @dataclass(frozen=True)
 class KernelMap:
-    """Pairs (input voxel, output voxel), ordered by kernel offset.
+    """Pairs (input voxel, output voxel), ordered by kernel offset, and by output voxel within an offset.
 
     Attributes:
         in_rows: Input voxel of each pair.
@@ -53,18 +70,40 @@ class KernelMap:
     unique_out: bool = False
 
     @cached_property
-    def by_output(self) -> Segments:
-        """The pairs of each output voxel."""
-        return Segments(*group_rows(self.out_rows, self.num_out), self.unique_out)
+    def tiles(self) -> tuple[Tile, ...]:
+        """The pairs tile by tile, in order of the output voxels."""
+        size = CPU_TILE if self.in_rows.device.type == "cpu" else self.num_out
+        edges = [*range(0, self.num_out, size), self.num_out]
+        cuts = self._cuts(edges)
+        tiles = []
+        for t, rows in enumerate(map(slice, edges, edges[1:])):
+            parts = [slice(cut[t], cut[t + 1]) for cut in cuts]
+            stops = list(accumulate(part.stop - part.start for part in parts))
+            runs = [(k, a, b) for k, (a, b) in enumerate(pairwise([0, *stops])) if b > a]
+            in_rows = torch.cat([self.in_rows[part] for part in parts])
+            out_rows = torch.cat([self.out_rows[part] for part in parts])
+            order, offsets = group_rows(out_rows - rows.start, rows.stop - rows.start)
+            tiles.append(Tile(rows, in_rows, out_rows, tuple(runs), order, offsets, self.unique_out))
+        return tuple(tiles)
 
-    @cached_property
-    def by_input(self) -> Segments:
-        """The pairs of each input voxel."""
-        return Segments(*group_rows(self.in_rows, self.num_in), self.unique_in)
+    def _cuts(self, edges: list[int]) -> list[list[int]]:
+        """For each kernel offset, where the pairs of each tile start, and where the last ones end."""
+        offsets = torch.arange(len(self.counts), device=self.in_rows.device)
+        kernel = torch.repeat_interleave(
+            offsets, torch.tensor(self.counts, device=offsets.device), output_size=self.in_rows.numel()
+        )
+        stride = self.num_out + 1
+        wanted = offsets[:, None] * stride + torch.tensor(edges, device=offsets.device)
+        cuts: list[list[int]] = torch.searchsorted(kernel * stride + self.out_rows, wanted).tolist()
+        return cuts
 
     @cached_property
     def transposed(self) -> KernelMap:
-        """The same pairs and offsets with the roles of input and output swapped."""
+        """The same pairs and offsets with the roles of input and output swapped.
+
+        A submanifold map is its own transpose read backwards: if voxel i meets o under offset d, then o meets i under
+        -d. Its tiles serve both.
+        """
         swapped = replace(
             self,
             in_rows=self.out_rows,
@@ -75,6 +114,8 @@ class KernelMap:
             unique_out=self.unique_in,
         )
         swapped.__dict__["transposed"] = self
+        if self.center is not None:
+            swapped.__dict__["tiles"] = tuple(tile.mirrored(len(self.counts) - 1) for tile in self.tiles)
         return swapped
 
 

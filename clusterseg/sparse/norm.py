@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,7 +14,11 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, feats: Tensor) -> Tensor:
-        """Normalise (rows, channels)."""
+        """Normalise (rows, channels); without gradients the evaluation mode writes over its input."""
+        if not self.training and not torch.is_grad_enabled():
+            mean, var = self.get_buffer("running_mean"), self.get_buffer("running_var")
+            scale = self.weight * (var + self.eps).rsqrt()
+            return torch.addcmul(self.bias - mean * scale, feats, scale, out=feats)
         if self.training and feats.shape[0] == 1:
             return F.batch_norm(
                 feats,

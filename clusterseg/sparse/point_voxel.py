@@ -81,8 +81,8 @@ def point_to_voxel(points: Float[Tensor, "points channels"], like: SparseTensor)
 def voxel_to_point(x: SparseTensor) -> Float[Tensor, "points channels"]:
     """Trilinear interpolation of voxel features at the points.
 
-    The corners of a point p are floor(p / s) * s + s * {0, 1}^3 with weights prod(f or 1 - f), f = (p mod s) / s. Absent
-    corners count zero and the rest is normalised: w / (sum w + 1e-8). At stride 1 it is the identity.
+    The corners of a point p are floor(p / s) * s + s * {0, 1}^3 with weights prod(f or 1 - f), f = (p mod s) / s.
+    Absent corners count zero and the rest is normalised: w / (sum w + 1e-8). At stride 1 it is the identity.
     """
     return x.feats if x.stride == 1 else interpolator(x.grid, x.stride).mix(x.feats)
 

@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from clusterseg.sparse.kernel_map import KernelMap, Segments, submanifold_map
+from clusterseg.sparse.kernel_map import KernelMap, Tile, submanifold_map
 from clusterseg.sparse.workspace import Workspace
 
 
 class NativeBackend:
-    """Gather-multiply-sum with PyTorch operators only."""
+    """Gather-multiply-sum with PyTorch operators only, tile by tile."""
 
     def build_map(self, keys: Int[Tensor, " voxels"], stride: int) -> KernelMap:
         """The 3x3x3 submanifold map of sorted keys."""
@@ -41,37 +41,37 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         ctx.save_for_backward(feats, weight)
         ctx.kernel_map, ctx.workspace = kernel_map, workspace
-        gathered = _gather(feats, kernel_map.in_rows, "gathered", workspace)
-        return _multiply_sum(feats, gathered, weight, kernel_map, workspace)
+        output = feats.new_empty(kernel_map.num_out, weight.shape[2])
+        for tile in kernel_map.tiles:
+            gathered = _gather(feats, tile.in_rows, "gathered", workspace)
+            _multiply_sum(gathered, weight, tile, workspace, output)
+        if kernel_map.center is not None:
+            output.addmm_(feats, weight[kernel_map.center])
+        return output
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Both gradients in one pass over the transposed map; one gathered gradient serves both."""
         feats, weight = ctx.saved_tensors
         kernel_map, workspace = ctx.kernel_map, ctx.workspace
         grad = grad_output.contiguous()
-        gathered_grad = _gather(grad, kernel_map.out_rows, "gathered", workspace)
-        grad_feats = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            mirrored = kernel_map.transposed
-            grad_feats = _multiply_sum(grad, gathered_grad, weight.transpose(1, 2), mirrored, workspace)
-        if ctx.needs_input_grad[1]:
-            gathered = _gather(feats, kernel_map.in_rows, "products", workspace)
-            grad_weight = torch.empty_like(weight)
-            for k, rows in _runs(kernel_map):
-                torch.mm(gathered[rows].t(), gathered_grad[rows], out=grad_weight[k])
-            if kernel_map.center is not None:
+        grad_feats = torch.empty_like(feats) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        transposed_weight = weight.transpose(1, 2)
+        for tile in kernel_map.transposed.tiles:
+            gathered = _gather(grad, tile.in_rows, "gathered", workspace)
+            if grad_feats is not None:
+                _multiply_sum(gathered, transposed_weight, tile, workspace, grad_feats)
+            if grad_weight is not None:
+                inputs = _gather(feats, tile.out_rows, "products", workspace)
+                for k, start, stop in tile.runs:
+                    grad_weight[k].addmm_(inputs[start:stop].t(), gathered[start:stop])
+        if kernel_map.center is not None:
+            if grad_feats is not None:
+                grad_feats.addmm_(grad, transposed_weight[kernel_map.center])
+            if grad_weight is not None:
                 torch.mm(feats.t(), grad, out=grad_weight[kernel_map.center])
         return grad_feats, grad_weight, None, None
-
-
-def _runs(kernel_map: KernelMap) -> list[tuple[int, slice]]:
-    """The run of pairs of each listed kernel offset."""
-    runs, start = [], 0
-    for k, count in enumerate(kernel_map.counts):
-        if k != kernel_map.center:
-            runs.append((k, slice(start, start + count)))
-        start += count
-    return runs
 
 
 def _gather(feats: Tensor, rows: Tensor, name: str, workspace: Workspace) -> Tensor:
@@ -79,23 +79,17 @@ def _gather(feats: Tensor, rows: Tensor, name: str, workspace: Workspace) -> Ten
     return torch.index_select(feats, 0, rows, out=gathered)
 
 
-def _multiply_sum(
-    feats: Tensor, gathered: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace
-) -> Tensor:
-    """Multiply the gathered rows by their offset's matrix and sum them per output voxel."""
+def _multiply_sum(gathered: Tensor, weight: Tensor, tile: Tile, workspace: Workspace, output: Tensor) -> None:
+    """Multiply the gathered rows by their offset's matrix and sum them into the tile's output voxels.
+
+    Deterministic: the products of a voxel are added in the order of the offsets.
+    """
     products = workspace.rows("products", gathered.shape[0], gathered, weight.shape[2])
-    for k, rows in _runs(kernel_map):
-        torch.mm(gathered[rows], weight[k], out=products[rows])
-    output = segment_sum(products, kernel_map.by_output)
-    if kernel_map.center is not None:
-        output.addmm_(feats, weight[kernel_map.center])
-    return output
-
-
-def segment_sum(rows: Float[Tensor, "pairs channels"], segments: Segments) -> Float[Tensor, "voxels channels"]:
-    """Sum the rows of each segment; a segment without rows gives zeros. Deterministic: rows are added in order."""
-    if segments.single:
-        return rows.index_select(0, segments.order)
-    if rows.shape[0] == 0:
-        return rows.new_zeros(segments.offsets.numel() - 1, rows.shape[1])
-    return F.embedding_bag(segments.order, rows, segments.offsets, mode="sum", include_last_offset=True)
+    for k, start, stop in tile.runs:
+        torch.mm(gathered[start:stop], weight[k], out=products[start:stop])
+    if tile.single:
+        torch.index_select(products, 0, tile.order, out=output[tile.rows])
+    elif products.shape[0] == 0:
+        output[tile.rows] = 0
+    else:
+        output[tile.rows] = F.embedding_bag(tile.order, products, tile.offsets, mode="sum", include_last_offset=True)
