@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import hydra
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+
+from clusterseg.losses import CrossEntropy, LovaszSoftmax, cross_entropy, lovasz_softmax
+
+CASES = ["P2_C19_0", "P50_C19_1", "P1000_C19_2", "P5000_C19_3", "P300_C5_4", "P700_C19_5"]
+TERMS = [CrossEntropy(), LovaszSoftmax()]
+
+
+def slow_lovasz(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Equation 9 of Berman et al. by the definition of the Lovász extension: a loop over classes and points."""
+    kept = labels != 255
+    probabilities, labels = probabilities[kept], labels[kept]
+    losses = []
+    for c in sorted(set(labels.tolist())):
+        errors = np.abs((labels == c) - probabilities[:, c])
+        wrong, total, before = set(), 0.0, 0.0
+        truth = set(np.flatnonzero(labels == c).tolist())
+        for i in np.argsort(-errors, kind="stable").tolist():
+            wrong.add(i)
+            jaccard = len(wrong) / len(truth | wrong)
+            total += errors[i] * (jaccard - before)
+            before = jaccard
+        losses.append(total)
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_lovasz(case: str, shared) -> None:
+    golden = np.load(shared / "golden" / "lovasz.npz")
+    logits = torch.from_numpy(golden[f"{case}::logits"]).requires_grad_()
+    loss = LovaszSoftmax()(logits, torch.from_numpy(golden[f"{case}::labels"]))
+    loss.backward()
+    value_error = abs(loss.item() - golden[f"{case}::loss"])
+    grad_error = (logits.grad - torch.from_numpy(golden[f"{case}::grad_logits"])).abs().max().item()
+    print(f"{case}: value off by {value_error:.1e}, gradient by {grad_error:.1e}")
+    assert value_error <= 1e-6
+    assert grad_error <= 1e-6
+
+
+@pytest.mark.parametrize("points", [1, 2, 60, 300])
+def test_lovasz_equals_its_definition(points: int) -> None:
+    generator = torch.Generator().manual_seed(points)
+    probabilities = torch.randn(points, 5, generator=generator, dtype=torch.float64).softmax(1)
+    labels = torch.randint(0, 4, (points,), generator=generator)
+    labels[torch.rand(points, generator=generator) < 0.2] = 255
+    labels[0] = 2
+    assert lovasz_softmax(probabilities, labels).item() == pytest.approx(
+        slow_lovasz(probabilities.numpy(), labels.numpy()), abs=1e-12
+    )
+
+
+def test_lovasz_gradcheck() -> None:
+    logits = torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels = torch.tensor([0, 1, 255, 3, 3, 0, 255, 1, 0])
+    assert torch.autograd.gradcheck(lambda x: lovasz_softmax(x.softmax(1), labels), logits)
+
+
+def test_cross_entropy_equals_the_plain_mean() -> None:
+    logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
+    labels[::3] = 255
+    kept = labels != 255
+    expected = -logits[kept].double().log_softmax(1)[torch.arange(int(kept.sum())), labels[kept]].mean()
+    assert cross_entropy(logits, labels).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("points", [0, 1, 7])
+def test_nothing_valid_is_zero_with_zero_gradient(term: torch.nn.Module, points: int) -> None:
+    logits = torch.randn(points, 19, requires_grad=True)
+    loss = term(logits, torch.full((points,), 255))
+    loss.backward()
+    assert loss.shape == ()
+    assert loss.item() == 0
+    assert logits.grad.shape == logits.shape
+    assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_one_valid_point(term: torch.nn.Module) -> None:
+    logits = torch.randn(3, 19, requires_grad=True)
+    loss = term(logits, torch.tensor([255, 4, 255]))
+    loss.backward()
+    p = F.softmax(logits[1], 0)[4].item()
+    expected = 1 - p if isinstance(term, LovaszSoftmax) else -np.log(p)
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert (logits.grad[[0, 2]] == 0).all()
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_half_logits_give_a_float32_loss(term: torch.nn.Module) -> None:
+    logits = (100 * torch.randn(40, 5)).half().requires_grad_()
+    loss = term(logits, torch.randint(0, 5, (40,)))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("choice", "names"), [("ce", ["ce"]), ("ce_lovasz", ["ce", "lovasz"])])
+def test_config_group_gives_weighted_terms_by_name(choice: str, names: list[str], pytestconfig) -> None:
+    with hydra.initialize_config_dir(str(pytestconfig.rootpath / "conf" / "loss"), version_base="1.3"):
+        config = hydra.compose(choice, overrides=["ce.weight=2.0"])
+    terms = hydra.utils.instantiate(config, _convert_="all")
+    logits, labels = torch.randn(20, 4), torch.randint(0, 4, (20,))
+    assert list(terms) == names
+    assert torch.allclose(terms["ce"](logits, labels), 2 * cross_entropy(logits, labels))
+    assert OmegaConf.to_container(config)["ce"]["weight"] == 2.0
