@@ -44,5 +44,5 @@ class _AllGather(torch.autograd.Function):
         return parts
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad[dist.get_rank()] * dist.get_world_size()

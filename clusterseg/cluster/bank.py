@@ -1,0 +1,64 @@
+"""Memory bank: for every subclass, a ring of its latest anchors (METHOD step 4, "point-bank")."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+class Bank(nn.Module):
+    """A ring of `size` unit vectors for each subclass; a row counts only once written.
+
+    Args:
+        subclasses: number of rings.
+        size: vectors in a ring.
+        push: most vectors that a ring takes in one step.
+        dim: width of the embeddings.
+    """
+
+    rows: Tensor
+    count: Tensor
+
+    def __init__(self, subclasses: int, size: int, push: int, dim: int) -> None:
+        super().__init__()
+        self.subclasses = subclasses
+        self.size = size
+        self.push = push
+        # One row more, which takes what is not to be stored, so that a step writes a fixed number of rows.
+        self.register_buffer("rows", torch.zeros(subclasses * size + 1, dim))
+        self.register_buffer("count", torch.zeros(subclasses, dtype=torch.int64))
+
+    @property
+    def vectors(self) -> Float[Tensor, "subclasses size dim"]:
+        """The rings; rows not written are 0."""
+        return self.rows[:-1].view(self.subclasses, self.size, -1)
+
+    @property
+    def written(self) -> Bool[Tensor, "subclasses size"]:
+        """Which rows hold a vector."""
+        return torch.arange(self.size, device=self.count.device) < self.count[:, None]
+
+    @torch.no_grad()
+    def update(
+        self,
+        embeddings: Float[Tensor, "anchors dim"],
+        subclass: Int[Tensor, " anchors"],
+        valid: Bool[Tensor, " anchors"],
+    ) -> None:
+        """Push the first `push` valid anchors of every subclass, each over the oldest row of its ring."""
+        subclass, order = torch.where(valid, subclass, self.subclasses).sort(stable=True)
+        first = torch.searchsorted(subclass, torch.arange(self.subclasses + 1, device=subclass.device))
+        turn = torch.arange(len(subclass), device=subclass.device) - first[subclass]
+        stored = (subclass < self.subclasses) & (turn < self.push)
+        ring = subclass.clamp_max(self.subclasses - 1)
+        row = ring * self.size + (self.count[ring] + turn) % self.size
+        self.rows.index_copy_(0, torch.where(stored, row, len(self.rows) - 1), embeddings[order])
+        self.rows[-1].zero_()
+        self.count.add_(first.diff().clamp_max(self.push))
+
+    @torch.no_grad()
+    def clear(self, subclass: Bool[Tensor, " subclasses"]) -> None:
+        """Empty the rings of subclasses that start anew."""
+        self.vectors.masked_fill_(subclass[:, None, None], 0)
+        self.count.masked_fill_(subclass, 0)

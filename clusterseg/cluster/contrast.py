@@ -1,0 +1,122 @@
+"""The contrast: pull an anchor to what shares its subclass, push it from all other subclasses (METHOD step 4).
+
+For anchor i, with logits l_ij = a_i . b_j / tau against a contrast set,
+
+    -log p_ij = -log( exp(l_ij) / (exp(l_ij) + N_i) ) = softplus(log N_i - l_ij),   N_i = sum over negatives exp(l_ij)
+
+and a term is (tau / tau_base) * the mean over anchors of the mean over an anchor's positives. Rows are unit vectors,
+so |l| <= 1/tau and exp needs no maximum taken off. N_i sums the negatives themselves: total minus positives
+would cancel. Anchors without positives do not enter the mean; a term without any is 0 with zero gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+MIN_TEMPERATURE = 0.02  # exp(1 / 0.02) summed over a whole bank is still a float32
+NOTHING = 1e-30  # stands for N_i = 0 where an anchor has no negatives
+BLOCK = 128  # anchors at a time against the whole bank, so that the logits stay in cache
+
+
+def contrast(
+    anchors: Float[Tensor, "anchors dim"],
+    others: Float[Tensor, "others dim"],
+    positives: Bool[Tensor, "anchors others"],
+    negatives: Bool[Tensor, "anchors others"],
+    temperature: float = 0.1,
+    tau_base: float = 2.0,
+) -> Float[Tensor, ""]:
+    """One contrast term against any set, its positives and negatives given as masks; gradient to both sides.
+
+    Args:
+        anchors: unit rows.
+        others: unit rows: the anchors again, or class centres, or a bank.
+        positives: pairs to pull together.
+        negatives: pairs to push apart. A pair in neither mask does not count.
+        temperature: tau, at least 0.02.
+        tau_base: the term is scaled by tau / tau_base.
+    """
+    logits = anchors @ others.T / temperature
+    repulsion = (logits.exp() * negatives).sum(1, keepdim=True).clamp_min(NOTHING)
+    terms = F.softplus(repulsion.log() - logits) * positives
+    count = positives.sum(1)
+    per_anchor = terms.sum(1) / count.clamp_min(1)
+    return temperature / tau_base * per_anchor.sum() / (count > 0).sum().clamp_min(1)
+
+
+def bank_contrast(
+    anchors: Float[Tensor, "anchors dim"],
+    valid: Bool[Tensor, " anchors"],
+    subclass: Int[Tensor, " anchors"],
+    bank: Float[Tensor, "subclasses size dim"],
+    written: Bool[Tensor, "subclasses size"],
+    temperature: float = 0.1,
+    tau_base: float = 2.0,
+) -> Float[Tensor, ""]:
+    """`contrast` against a memory bank: written rows of the own subclass are positives, all others negatives.
+
+    The same value without the (anchors x bank) masks and graph: a block of logits lives in cache, and the gradient,
+    known in closed form, is taken in the same pass. No gradient flows to the bank.
+
+    Args:
+        anchors: unit rows.
+        valid: which anchors count.
+        subclass: first index into the bank, for each anchor.
+        bank: unit rows; rows not written must be 0.
+        written: which rows count.
+        temperature: tau, at least 0.02.
+        tau_base: the term is scaled by tau / tau_base.
+    """
+    term = _BankContrast.apply(anchors, valid, subclass, bank, written, temperature)
+    return temperature / tau_base * term
+
+
+class _BankContrast(torch.autograd.Function):
+    """With s_ij = sigmoid(log N_i - l_ij): d(-log p_ij)/da_i = s_ij / tau * (mean of the negatives b_k under
+    exp(l_ik) - b_j)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, anchors: Tensor, valid: Tensor, subclass: Tensor, bank: Tensor, written: Tensor, tau: float
+    ) -> Tensor:
+        counts = torch.where(valid, written.sum(1)[subclass], 0)
+        weight = (counts > 0) / (counts.clamp_min(1) * (counts > 0).sum().clamp_min(1)).to(anchors.dtype)
+        loss = anchors.new_zeros(())
+        grad = torch.empty_like(anchors)
+        buffer = anchors.new_empty(min(BLOCK, len(anchors)), bank.shape[0] * bank.shape[1])
+        for start in range(0, len(anchors), BLOCK):
+            block = slice(start, start + BLOCK)
+            terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, buffer)
+            loss = loss + (terms * weight[block]).sum()
+            grad[block] = slope * weight[block, None]
+        ctx.save_for_backward(grad)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = ctx.saved_tensors
+        return grad * grad_loss, None, None, None, None, None
+
+
+def _bank_block(
+    anchors: Tensor, subclass: Tensor, bank: Tensor, written: Tensor, tau: float, buffer: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sum over the positives of -log p, and its gradient, for a block of anchors; (anchors,), (anchors, dim)."""
+    rows = bank.flatten(0, 1)
+    powers = torch.mm(anchors / tau, rows.T, out=buffer[: len(anchors)]).exp_()
+    own = torch.arange(len(anchors), device=anchors.device), subclass
+    powers.view(len(anchors), *written.shape)[own] = 0
+    repulsion = (powers @ written.flatten().to(anchors.dtype)).clamp_min(NOTHING)
+    pushed = powers @ rows / repulsion[:, None]  # unwritten rows are 0 and add nothing
+    friends = bank[subclass]
+    gap = repulsion.log()[:, None] - torch.einsum("ad,ajd->aj", anchors, friends) / tau
+    pull = gap.sigmoid() * written[subclass]
+    slope = pull.sum(1, keepdim=True) * pushed - torch.einsum("aj,ajd->ad", pull, friends)
+    return (F.softplus(gap) * written[subclass]).sum(1), slope / tau

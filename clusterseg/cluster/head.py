@@ -1,0 +1,270 @@
+"""The clustering head: project -> assign -> contrast -> update, beside the ordinary losses, in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from clusterseg.cluster.bank import Bank
+from clusterseg.cluster.centers import Centers
+from clusterseg.cluster.contrast import MIN_TEMPERATURE, bank_contrast, contrast
+from clusterseg.cluster.projection import project, projection_mlp, unit_rows
+from clusterseg.cluster.sampling import Anchors, sample_anchors
+from clusterseg.cluster.settings import clusters_by_class, require_int, require_number, require_tap
+from clusterseg.cluster.sinkhorn import balanced_assignment
+from clusterseg.distributed import all_gather, rank
+
+
+@dataclass(frozen=True)
+class ClusterOutput:
+    """What one step of the head yields."""
+
+    losses: dict[str, Tensor]
+    """Weighted terms by name (point_point, point_center, point_bank), ready to be added to the total loss."""
+    stats: dict[str, Tensor]
+    """Detached scalars for logging."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """The anchors of one step, embedded and assigned. C classes, n anchors each at most, K clusters each at most."""
+
+    embeddings: Float[Tensor, "anchors dim"]
+    valid: Bool[Tensor, " anchors"]
+    subclass: Int[Tensor, " anchors"]
+    """class * K + cluster."""
+    table: Float[Tensor, "classes per_class dim"]
+    """The embeddings by class, detached."""
+    membership: Bool[Tensor, "classes per_class clusters"]
+    """Which cluster each anchor of the table belongs to."""
+    marginal_error: Float[Tensor, " classes"]
+
+
+class ClusterHead(nn.Module):
+    """Online clustering within the classes, and contrast against its subclasses (ICCV 2023, arXiv 2307.14605).
+
+    On several ranks the anchors are gathered, and every rank does the same work on the same numbers: the loss is that
+    of the joint batch, the state is one, the projection's gradients are complete everywhere, and each rank's features
+    get the gradient of their own anchors (see `all_gather` for its scale). The state lives in persistent buffers.
+
+    Args:
+        in_channels: width of the tapped features.
+        class_names: names of the classes, in the order of the label ids.
+        clusters_per_class: K, one for all classes or by class name, with `default` for the rest.
+        tap: backbone features that feed the head, `bottleneck` or `decoder`.
+        projection: widths of the projection MLP; empty to cluster the features as they are.
+        momentum: mu of the centres.
+        temperature: tau of the contrast.
+        tau_base: the contrast is scaled by tau / tau_base.
+        lambda_: power of the scores in the assignment.
+        sinkhorn_rounds: rounds of the assignment.
+        anchors_per_class: most anchors of a class in a step.
+        anchors_total: most anchors in a step, shared evenly by the classes present; null for no such limit.
+        bank_size: vectors kept for each subclass.
+        bank_push: most vectors a subclass takes over in one step.
+        weight: of all three terms.
+        weight_point_point: of the contrast against the other anchors.
+        weight_point_center: of the contrast against the centres of the classes present.
+        weight_point_bank: of the contrast against the bank.
+        start_step: first step with a weight above 0; until then the clusters are only tracked.
+        ramp_steps: steps in which the weight rises linearly from there; 0 for at once.
+        reseed_after: steps of its class after which a centre without anchors is seeded anew; 0 never.
+        seed: of the anchor sampling.
+
+    Raises:
+        UserError: a setting out of its range, or an unknown class name.
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        class_names: Sequence[str],
+        *,
+        clusters_per_class: int | Mapping[str, int] = 40,
+        tap: str = "bottleneck",
+        projection: Sequence[int] = (256, 128, 64),
+        momentum: float = 0.99,
+        temperature: float = 0.1,
+        tau_base: float = 2.0,
+        lambda_: float = 25.0,
+        sinkhorn_rounds: int = 12,
+        anchors_per_class: int = 128,
+        anchors_total: int | None = None,
+        bank_size: int = 50,
+        bank_push: int = 10,
+        weight: float = 0.5,
+        weight_point_point: float = 1.0,
+        weight_point_center: float = 1.0,
+        weight_point_bank: float = 1.0,
+        start_step: int = 0,
+        ramp_steps: int = 500,
+        reseed_after: int = 100,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        require_tap(tap)
+        require_number("momentum", momentum, 0.0, 1.0)
+        require_number("temperature", temperature, MIN_TEMPERATURE)
+        require_number("tau_base", tau_base, MIN_TEMPERATURE)
+        require_number("lambda_", lambda_, 0.0)
+        require_int("sinkhorn_rounds", sinkhorn_rounds, 1)
+        require_int("anchors_per_class", anchors_per_class, 1)
+        if anchors_total is not None:
+            require_int("anchors_total", anchors_total, len(class_names))
+        require_int("bank_size", bank_size, 1)
+        require_int("bank_push", bank_push, 1, bank_size)
+        require_int("start_step", start_step, 0)
+        require_int("ramp_steps", ramp_steps, 0)
+        require_int("reseed_after", reseed_after, 0)
+        weights = {
+            "point_point": weight_point_point,
+            "point_center": weight_point_center,
+            "point_bank": weight_point_bank,
+        }
+        for key, value in {"weight": weight, **{f"weight_{k}": v for k, v in weights.items()}}.items():
+            require_number(key, value, 0.0)
+        for width in projection:
+            require_int("projection", width, 1)
+        self.class_names = list(class_names)
+        self.tap = tap
+        self.temperature = temperature
+        self.tau_base = tau_base
+        self.lambda_ = lambda_
+        self.sinkhorn_rounds = sinkhorn_rounds
+        self.anchors_per_class = min(anchors_per_class, anchors_total or anchors_per_class)
+        self.anchors_total = anchors_total
+        self.weights = {name: weight * value for name, value in weights.items()}
+        self.start_step = start_step
+        self.ramp_steps = ramp_steps
+        self.seed = seed
+        clusters = clusters_by_class(class_names, clusters_per_class)
+        dim = [in_channels, *projection][-1]
+        self.proj = projection_mlp(in_channels, projection)
+        self.centers = Centers(clusters, dim, momentum, reseed_after)
+        self.bank = Bank(len(clusters) * max(clusters), bank_size, bank_push, dim)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    def forward(
+        self,
+        features: Float[Tensor, "voxels channels"],
+        labels: Int[Tensor, " voxels"],
+        predictions: Int[Tensor, " voxels"],
+    ) -> ClusterOutput:
+        """One step. In training mode it also updates centres, bank and step counter.
+
+        Args:
+            features: tapped backbone features of this rank's batch, any float type; the head works in float32.
+            labels: class ids, 255 to ignore.
+            predictions: the backbone's class ids now, which tell hard anchors from easy ones.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            anchors = sample_anchors(
+                labels,
+                predictions,
+                len(self.class_names),
+                self.anchors_per_class,
+                self.anchors_total,
+                self.seed,
+                self.step,
+            )
+            rows = project(self.proj, gather_anchors(features, anchors), anchors.valid)
+            embeddings, alive = unit_rows(rows)
+            valid = anchors.valid & alive
+            table = embeddings.detach()[anchors.slots]
+            present = anchors.present & valid[anchors.slots]
+            if self.training:
+                self._seed(table, present)
+            members = self._assign(embeddings, valid, table, present, anchors)
+            losses = self._contrast(members)
+            stats = self._stats(members, anchors)
+            if self.training:
+                stats["drift"] = self._update(members)
+        return ClusterOutput(losses, stats)
+
+    def _seed(self, table: Tensor, present: Tensor) -> None:
+        self.bank.clear(self.centers.seed(table, present).flatten())
+
+    def _assign(self, embeddings: Tensor, valid: Tensor, table: Tensor, present: Tensor, anchors: Anchors) -> Members:
+        """Balanced clusters of each class's anchors."""
+        centers = self.centers
+        scores = torch.bmm(table, centers.vectors.transpose(1, 2))
+        assignment = balanced_assignment(scores, present, centers.seeded, self.lambda_, self.sinkhorn_rounds)
+        clusters = centers.seeded.shape[1]
+        labels = assignment.labels
+        assigned = present & centers.seeded.any(1, keepdim=True)
+        membership = (labels[..., None] == torch.arange(clusters, device=labels.device)) & assigned[..., None]
+        return Members(
+            embeddings=embeddings,
+            valid=valid & assigned.flatten()[anchors.cell],
+            subclass=anchors.class_id * clusters + labels.flatten()[anchors.cell],
+            table=table,
+            membership=membership,
+            marginal_error=assignment.marginal_error,
+        )
+
+    def _contrast(self, members: Members) -> dict[str, Tensor]:
+        """The three weighted terms, against the state from before this step's update."""
+        x, valid, subclass = members.embeddings, members.valid, members.subclass
+        tau, base = self.temperature, self.tau_base
+        same = subclass[:, None] == subclass
+        both = valid[:, None] & valid
+        itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
+        targets = (self.centers.seeded & members.membership.any((1, 2))[:, None]).flatten()
+        own = subclass[:, None] == torch.arange(len(targets), device=x.device)
+        usable = valid[:, None] & targets
+        # A copy: the update below changes the buffer before backward reads it.
+        centers = self.centers.vectors.flatten(0, 1).clone()
+        terms = {
+            "point_point": contrast(x, x, same & both & ~itself, ~same & both, tau, base),
+            "point_center": contrast(x, centers, own & usable, ~own & usable, tau, base),
+            "point_bank": bank_contrast(x, valid, subclass, self.bank.vectors, self.bank.written, tau, base),
+        }
+        ramp = self.ramp()
+        return {name: self.weights[name] * ramp * term for name, term in terms.items()}
+
+    def ramp(self) -> Float[Tensor, ""]:
+        """Share of the full weight at this step: 0 before `start_step`, then rising to 1 in `ramp_steps`."""
+        return ((self.step - self.start_step + 1) / max(self.ramp_steps, 1)).clamp(0, 1)
+
+    @torch.no_grad()
+    def _update(self, members: Members) -> Tensor:
+        """Centres, bank, step; returns the centres' drift."""
+        drift = self.centers.update(members.table, members.membership)
+        self.bank.update(members.embeddings.detach(), members.subclass, members.valid)
+        self.step.add_(1)
+        return drift
+
+    @torch.no_grad()
+    def _stats(self, members: Members, anchors: Anchors) -> dict[str, Tensor]:
+        """Scalars for the log; `used/<class>` counts subclasses that got an anchor when the class was last seen."""
+        counts = members.membership.sum(1)
+        size = counts.sum(1, keepdim=True)
+        shares = counts / size.clamp_min(1)
+        possible = torch.minimum(self.centers.seeded.sum(1), size.squeeze(1)).clamp_min(2).log()
+        entropy = torch.special.entr(shares).sum(1) / possible
+        seen = size.squeeze(1) > 0
+        used = self.centers.used()
+        return {
+            "anchors": members.valid.sum().float(),
+            "hard": (anchors.hard & members.valid).sum() / members.valid.sum().clamp_min(1),
+            "entropy": (entropy * seen).sum() / seen.sum().clamp_min(1),
+            "sinkhorn_error": members.marginal_error.max().float(),
+            "bank_fill": self.bank.written.sum() / (self.centers.exists.sum() * self.bank.size),
+            **{f"used/{name}": used[i].float() for i, name in enumerate(self.class_names)},
+        }
+
+
+def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors) -> Float[Tensor, "anchors channels"]:
+    """The anchors' features from all ranks, in float32; gradient to this rank's own, zeros where invalid."""
+    if features.shape[0] == 0:
+        features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
+    mine = anchors.valid & (anchors.source == rank())
+    rows = features[torch.where(mine, anchors.index, 0)].float()
+    parts = all_gather(torch.where(mine[:, None], rows, 0.0))
+    return parts[anchors.source, torch.arange(len(mine), device=mine.device)]

@@ -1,0 +1,180 @@
+"""Anchor sampling: up to n voxels per class from the batch of all ranks, half of them misclassified now.
+
+Every voxel of the joint batch draws a key from (seed, step, its number in the joint batch), and each class takes its
+smallest keys. So the choice is random, repeatable, and does not depend on how the scans lie on the ranks.
+Nothing waits for the host: the results have a fixed size and a mask.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from clusterseg.distributed import all_gather, rank
+
+KEY_RANGE = 2**32  # keys are integers below; a sort code is group * KEY_RANGE + key
+LAST = torch.iinfo(torch.int64).max  # sorts behind every code
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Sampled voxels, identical on every rank: class after class, in random order within a class."""
+
+    source: Int[Tensor, " anchors"]
+    """Rank that holds the voxel."""
+    index: Int[Tensor, " anchors"]
+    """Row of the voxel on that rank; 0 where invalid."""
+    class_id: Int[Tensor, " anchors"]
+    """Class of the voxel; 0 where invalid."""
+    hard: Bool[Tensor, " anchors"]
+    """Misclassified by the current prediction."""
+    valid: Bool[Tensor, " anchors"]
+    """Whether the slot holds an anchor; valid slots come first."""
+    cell: Int[Tensor, " anchors"]
+    """Place of the anchor in the flattened table below; 0 where invalid."""
+    slots: Int[Tensor, "classes per_class"]
+    """The same anchors as a table: slot of the i-th anchor of each class, some slot where there is none."""
+    present: Bool[Tensor, "classes per_class"]
+    """Whether the table's cell holds an anchor."""
+
+
+@torch.no_grad()
+def sample_anchors(
+    labels: Int[Tensor, " voxels"],
+    predictions: Int[Tensor, " voxels"],
+    num_classes: int,
+    per_class: int,
+    total: int | None,
+    seed: int,
+    step: Int[Tensor, ""],
+) -> Anchors:
+    """Sample anchors per class, half hard and half easy; where one kind is short the other fills up (METHOD step 2).
+
+    Args:
+        labels: class ids of this rank's voxels; ids outside 0..num_classes-1 (such as 255) are not sampled.
+        predictions: current class ids of the same voxels.
+        num_classes: number of classes C.
+        per_class: most anchors of one class.
+        total: most anchors in all, shared evenly by the classes present; None for C * per_class.
+        seed: of the run.
+        step: of the run; the same step samples the same voxels.
+    """
+    group = voxel_groups(labels, predictions, num_classes)
+    local = torch.zeros(2 * num_classes + 1, dtype=torch.int64, device=labels.device)
+    everywhere = all_gather(local.scatter_add_(0, group, torch.ones_like(group)))
+    counts = everywhere.sum(0)[:-1]
+    quotas = group_quotas(counts.view(num_classes, 2), per_class, total).flatten()
+    keys = voxel_keys(len(group), everywhere[: rank()].sum(), seed, step)
+    capacity = _capacity(num_classes, per_class)
+    codes, index = _candidates(group, keys, _thresholds(counts, quotas), capacity)
+    return _select(all_gather(codes), all_gather(index), quotas, per_class, total)
+
+
+def voxel_groups(
+    labels: Int[Tensor, " voxels"], predictions: Int[Tensor, " voxels"], num_classes: int
+) -> Int[Tensor, " voxels"]:
+    """2 * class + (0 hard, 1 easy); 2C for voxels that are not sampled."""
+    labels = labels.long()
+    valid = (labels >= 0) & (labels < num_classes)
+    return torch.where(valid, 2 * labels + (predictions == labels), 2 * num_classes)
+
+
+def group_quotas(counts: Int[Tensor, "classes 2"], per_class: int, total: int | None) -> Int[Tensor, "classes 2"]:
+    """Hard and easy anchors to take of each class, from the numbers of hard and easy voxels there are."""
+    hard, easy = counts.unbind(1)
+    most = torch.full_like(hard, per_class)
+    if total is not None:
+        most = (total // (hard + easy > 0).sum().clamp_min(1)).clamp(1, per_class).expand_as(hard)
+    take_hard = torch.minimum(hard, torch.maximum(most // 2, most - easy))
+    return torch.stack([take_hard, torch.minimum(easy, most - take_hard)], dim=1)
+
+
+def voxel_keys(count: int, first: Int[Tensor, ""], seed: int, step: Int[Tensor, ""]) -> Int[Tensor, " voxels"]:
+    """Random keys in [0, 2^32) of the voxels numbered first, first + 1, ...: all different within a step."""
+    salt = _mix(_mix(torch.full_like(step, seed % KEY_RANGE)) ^ (step % KEY_RANGE))
+    return _mix((first + torch.arange(count, device=step.device)) ^ salt)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """One-to-one scrambling of 32-bit integers held in int64 (xor-shift-multiply; both factors odd, below 2^31)."""
+    x = x ^ (x >> 16)
+    x = (x * 0x7FEB352D) & (KEY_RANGE - 1)
+    x = x ^ (x >> 15)
+    x = (x * 0x6C8E9CF5) & (KEY_RANGE - 1)
+    return x ^ (x >> 16)
+
+
+def _margin(quota: Tensor) -> Tensor:
+    """Candidates expected where `quota` are needed: at least six standard deviations above it."""
+    return quota + 8.0 * quota.sqrt() + 16.0
+
+
+def _thresholds(counts: Tensor, quotas: Tensor) -> Tensor:
+    """Key below which a voxel of each group is worth sorting, from the joint counts; 0 for the last, unsampled group.
+
+    This spares a sort of all voxels. The threshold belongs to the joint batch, so were too few keys ever below it
+    (less often than once in 1e10), the anchors would be one fewer, and still the same on every rank.
+    """
+    share = _margin(quotas.double()) / counts.clamp_min(1)
+    threshold = torch.where(share >= 1, float(KEY_RANGE), (share * KEY_RANGE).floor()).long()
+    return torch.cat([threshold, threshold.new_zeros(1)])
+
+
+def _capacity(num_classes: int, per_class: int) -> int:
+    """Room for the candidates of one rank, ten standard deviations above the most that are expected."""
+    half = torch.tensor(per_class / 2, dtype=torch.float64)
+    expected = 2 * num_classes * float(_margin(half))
+    return math.ceil(expected + 10 * math.sqrt(expected))
+
+
+def _candidates(group: Tensor, keys: Tensor, threshold: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
+    """Sort codes and rows of the voxels below their group's threshold, padded with LAST to `capacity`."""
+    keep = keys < threshold[group]
+    place = (keep.cumsum(0) - 1).masked_fill(~keep, capacity).clamp_max(capacity)
+    codes = torch.full((capacity + 1,), LAST, device=group.device)
+    index = torch.zeros_like(codes)
+    codes.scatter_(0, place, group * KEY_RANGE + keys)
+    index.scatter_(0, place, torch.arange(len(group), device=group.device))
+    return codes[:-1], index[:-1]
+
+
+def _select(
+    codes: Int[Tensor, "world capacity"],
+    index: Int[Tensor, "world capacity"],
+    quotas: Int[Tensor, " groups"],
+    per_class: int,
+    total: int | None,
+) -> Anchors:
+    """Of every rank's candidates, the smallest keys of each group up to its quota, laid out by class."""
+    num_classes = len(quotas) // 2
+    size = num_classes * per_class if total is None else min(total, num_classes * per_class)
+    codes, order = codes.flatten().sort()
+    group = (codes // KEY_RANGE).clamp_max(2 * num_classes)
+    chosen = _rank_within(group) < torch.cat([quotas, quotas.new_zeros(1)])[group]
+    by_class = torch.where(chosen, group // 2 * KEY_RANGE + codes % KEY_RANGE, LAST)
+    by_class, again = by_class.sort()
+    by_class, again = by_class[:size], again[:size]
+    valid = by_class != LAST
+    class_id = (by_class // KEY_RANGE).masked_fill(~valid, 0)
+    place = order[again]
+    first = torch.searchsorted(by_class, torch.arange(num_classes + 1, device=codes.device) * KEY_RANGE)
+    column = torch.arange(per_class, device=codes.device)
+    return Anchors(
+        source=(place // index.shape[1]).masked_fill(~valid, 0),
+        index=index.flatten()[place].masked_fill(~valid, 0),
+        class_id=class_id,
+        hard=(group[again] % 2 == 0) & valid,
+        valid=valid,
+        cell=(class_id * per_class + torch.arange(size, device=codes.device) - first[class_id]) * valid,
+        slots=(first[:-1, None] + column).clamp_max(size - 1),
+        present=column < first.diff()[:, None],
+    )
+
+
+def _rank_within(group: Int[Tensor, " sorted"]) -> Int[Tensor, " sorted"]:
+    """Position of each entry among the equal ones, in a sorted list."""
+    return torch.arange(len(group), device=group.device) - torch.searchsorted(group, group)
