@@ -68,9 +68,17 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         keep_points: bool = False,
     ) -> None:
         super().__init__()
-        _check_positive(
-            voxel_size=voxel_size, max_voxels=max_voxels, batch_size=batch_size, val_batch_size=val_batch_size
-        )
+        for name, number in {
+            "voxel_size": voxel_size,
+            "max_voxels": max_voxels,
+            "batch_size": batch_size,
+            "val_batch_size": val_batch_size,
+        }.items():
+            if number is not None and not number > 0:
+                raise UserError(f"data.{name}={number}: expected a number above 0")
+        for name, number in {"seed": seed, "num_workers": num_workers}.items():
+            if number is not None and number < 0:
+                raise UserError(f"data.{name}={number}: expected 0 or a number above it")
         self.root = root
         self.sequences = choose_sequences(protocol, sequences or {})
         self.label_map = load_label_map(label_map)
@@ -187,12 +195,6 @@ class SemanticKittiDataModule(pl.LightningDataModule):
             "pin_memory": self.pin_memory,
             "persistent_workers": self.persistent_workers,
         }
-
-
-def _check_positive(**numbers: float | None) -> None:
-    for name, number in numbers.items():
-        if number is not None and not number > 0:
-            raise UserError(f"data.{name}={number}: expected a number above 0")
 
 
 def _free_cores() -> int:

@@ -26,7 +26,7 @@ class ScanFiles:
     label: Path | None
 
 
-def sequence_names(entries: Iterable[int | str] | int | str, key: str) -> tuple[str, ...]:
+def sequence_names(entries: Iterable[object] | int | str, key: str) -> tuple[str, ...]:
     """Normalise a list of sequences from a config: 0, "0" and "00" all name the folder `00`.
 
     Args:

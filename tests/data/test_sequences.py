@@ -33,7 +33,7 @@ def test_sequence_names(entries: list | int | str, names: tuple[str, ...]) -> No
 @pytest.mark.parametrize("entry", [1.5, True, None, [0]])
 def test_what_is_no_sequence(entry: object) -> None:
     with pytest.raises(UserError, match=r"data\.sequences\.train: .* is not a sequence; .*=\[00,08\]"):
-        sequence_names([entry], KEY)  # type: ignore[list-item]
+        sequence_names([entry], KEY)
 
 
 def test_listed_twice() -> None:

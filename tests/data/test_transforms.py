@@ -59,7 +59,7 @@ def test_scale_is_one_factor_within_its_range() -> None:
 def test_flip_mirrors_each_axis_on_its_own() -> None:
     signs = {tuple(np.sign(f[0, :3] * POINTS[0, :3]).astype(int)) for f in draw(RandomFlip())}
     assert signs == {(1, 1, 1), (-1, 1, 1), (1, -1, 1), (-1, -1, 1)}
-    np.testing.assert_array_equal(draw(RandomFlip(x=0, y=1), 1)[0], POINTS * np.float32([1, -1, 1, 1]))
+    np.testing.assert_array_equal(draw(RandomFlip(x=0.0, y=1.0), 1)[0], POINTS * np.float32([1, -1, 1, 1]))
 
 
 @pytest.mark.parametrize("low, high", [(0.0, 1.0), (1.1, 1.0), (-1.0, 1.0)])

@@ -29,7 +29,8 @@ def slow_voxelize(points: np.ndarray, voxel_size: float) -> tuple[list, list, li
     ordered = sorted(first)
     place = {cell: i for i, cell in enumerate(ordered)}
     voxel_of = {row: place[cell] for row, cell in zip(rows, cells, strict=True)}
-    inverse = [voxel_of[min(rows, key=lambda row, i=i: (abs(row - i), row))] for i in range(len(points))]
+    nearest = [i if i in voxel_of else min(rows, key=lambda r, i=i: (abs(r - i), r)) for i in range(len(points))]
+    inverse = [voxel_of[row] for row in nearest]
     return ordered, [first[cell] for cell in ordered], inverse
 
 
@@ -50,12 +51,12 @@ def test_equals_a_dictionary(num_points: int, extent: float, voxel_size: float) 
 
 def test_wide_scan_whose_key_leaves_no_room_for_the_row() -> None:
     rng = np.random.default_rng(0)
-    cells = rng.integers(0, MAX_VOXELS_PER_AXIS, (300, 3))
+    cells = rng.integers(0, MAX_VOXELS_PER_AXIS, (1500, 3))
     cells[:2] = [[0, 0, 0], [MAX_VOXELS_PER_AXIS - 1] * 3]
     cells = np.concatenate([cells, cells[::-1], cells[::3]])
     points = np.c_[cells, np.zeros(len(cells))].astype(np.float32)
     voxels = voxelize(points, 1.0)
-    assert len(voxels) == 300
+    assert len(voxels) == 1500
     assert_equals_reference(voxels, points, 1.0)
 
 
@@ -112,6 +113,9 @@ def test_too_wide(far: float) -> None:
 def test_widest_that_fits() -> None:
     points = np.array([[-65535, 0, 0, 0], [65536, 0, 0, 0]], np.float32)
     assert voxelize(points, 1.0).coords[:, 0].tolist() == [0, MAX_VOXELS_PER_AXIS - 1]
+    points[1, 0] += 1
+    with pytest.raises(UserError, match="spans 131073, 1, 1 voxels"):
+        voxelize(points, 1.0)
 
 
 def test_cap_keeps_a_random_subset_and_its_points() -> None:
