@@ -51,12 +51,12 @@ def test_equals_a_dictionary(num_points: int, extent: float, voxel_size: float) 
 
 def test_wide_scan_whose_key_leaves_no_room_for_the_row() -> None:
     rng = np.random.default_rng(0)
-    cells = rng.integers(0, MAX_VOXELS_PER_AXIS, (1500, 3))
+    cells = rng.integers(0, MAX_VOXELS_PER_AXIS, (3000, 3))
     cells[:2] = [[0, 0, 0], [MAX_VOXELS_PER_AXIS - 1] * 3]
     cells = np.concatenate([cells, cells[::-1], cells[::3]])
     points = np.c_[cells, np.zeros(len(cells))].astype(np.float32)
     voxels = voxelize(points, 1.0)
-    assert len(voxels) == 1500
+    assert len(voxels) == 3000
     assert_equals_reference(voxels, points, 1.0)
 
 
