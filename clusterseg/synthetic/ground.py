@@ -15,9 +15,10 @@ _CAMBER = 0.025
 _BANK_RUN = 9.0
 _NEAREST = 2.0
 _RINGS = 220
+_PROFILES = 720
 _LINE = 0.14
 _STYLES = ("parking_style", "verge_style", "pavement_style", "lot_style")
-_COLUMNS = ("parking", "verge", "pavement", "bank", "lot_edge", *_STYLES)
+_COLUMNS = ("parking", "verge", "pavement", "bank", "lot_edge", "middle", *_STYLES)
 
 
 class Style(NamedTuple):
@@ -77,6 +78,10 @@ class LocalGround:
         self._starts = [[b.start for b in pair] for pair in sides]
         counts = [len(b.start) for pair in sides for b in pair]
         self._first = np.concatenate([[0], np.cumsum(counts)[:-1]]).reshape(-1, 2).astype(int)
+        side = np.repeat(np.arange(len(counts)), counts)
+        rows = np.arange(len(side))
+        self._next = np.where(np.append(side[1:], -1) == side, rows + 1, rows)
+        self._previous = np.where(np.insert(side[:-1], 0, -1) == side, rows - 1, rows)
         self._blocks = {name: np.concatenate([getattr(b, name) for pair in sides for b in pair]) for name in _COLUMNS}
 
     def locate(self, xy: Float[np.ndarray, "points 2"]) -> Place:
@@ -107,10 +112,19 @@ class LocalGround:
         beyond = place.out - b["parking"][place.block]
         kerb = _KERB * np.clip(beyond / 0.1 + 0.5, 0, 1)
         run = np.clip((place.out - b["lot_edge"][place.block]) / _BANK_RUN, 0, 1)
-        bank = b["bank"][place.block] * run * run * (3 - 2 * run)
+        bank = self._bank(place) * run * run * (3 - 2 * run)
         half = np.array([road.half_width for road in self._nearby.roads])[place.road]
         camber = -_CAMBER * np.minimum(place.out + half, half)
         return self.ground.relief(xy) + camber + kerb + bank
+
+    def _bank(self, place: Place) -> np.ndarray:
+        """How high the lots rise, going linearly from the middle of one block to the middle of the next."""
+        i, middle = place.block, self._blocks["middle"]
+        j = np.where(place.s > middle[i], self._next[i], self._previous[i])
+        share = np.abs(place.s - middle[i]) / np.maximum(np.abs(middle[j] - middle[i]), 1.0)
+        share = np.where(i == j, 0.0, share)
+        bank = self._blocks["bank"]
+        return bank[i] * (1 - share) + bank[j] * share
 
     def style(self, xy: Float[np.ndarray, "points 2"]) -> Int[np.ndarray, " points"]:
         """Index of the ground style at each point."""
@@ -158,7 +172,7 @@ class LocalGround:
             rays: unit directions in the world frame.
             max_range: in metres.
         """
-        profiles = max(rays.shape[1] // 2, 8)
+        profiles = max(rays.shape[1] // 2, _PROFILES)
         ring = np.geomspace(_NEAREST, max_range * 1.02, _RINGS)
         azimuth = np.arange(profiles) * (2 * np.pi / profiles)
         x = origin[0] + ring * np.cos(azimuth)[:, None]

@@ -34,6 +34,12 @@ class Blocks:
     lot_style: Int[np.ndarray, " blocks"]
 
     @property
+    def middle(self) -> Float[np.ndarray, " blocks"]:
+        """Middle of each block along the road, in metres; the last block is taken to be as long as the one before."""
+        stop = np.append(self.start[1:], 2 * self.start[-1] - self.start[-2])
+        return (self.start + stop) / 2
+
+    @property
     def lot_edge(self) -> Float[np.ndarray, " blocks"]:
         """Distance from the carriageway's edge to the lot, in metres."""
         return self.parking + self.verge + self.pavement

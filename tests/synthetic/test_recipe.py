@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+
+from clusterseg.errors import UserError
+from clusterseg.synthetic import Recipe
+from clusterseg.synthetic.__main__ import main
+
+
+def test_every_setting_changes_the_hash():
+    base = Recipe()
+    changed = {
+        "scans": 21, "seed": 2, "sequences": (0, 8), "beams": 32, "azimuths": 1000, "period": 0.1,
+        "max_range": 70.0, "noise": 0.02,
+    }  # fmt: skip
+    assert set(changed) == {f.name for f in dataclasses.fields(Recipe)}
+    hashes = {base.hash} | {dataclasses.replace(base, **{key: value}).hash for key, value in changed.items()}
+    assert len(hashes) == 1 + len(changed)
+    assert base.hash == Recipe().hash
+
+
+@pytest.mark.parametrize("text", ["[00,08]", "0,8", "08,00,8", [0, 8], ["00", "08"], (8, 0)])
+def test_sequences_are_read_from_text_and_lists(text):
+    assert Recipe.of(sequences=text).sequences == (0, 8)
+
+
+def test_settings_may_be_text():
+    assert Recipe.of(scans="3", beams="32", period="0.5") == Recipe(scans=3, beams=32, period=0.5)
+    assert Recipe.of(sequences="all").sequences == tuple(range(22))
+    assert Recipe.of(sequences=8).sequences == (8,)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scans", "0"), ("scans", "many"), ("scans", "1.5"), ("scans", "inf"), ("seed", "-1"), ("sequences", "22"),
+        ("sequences", "[]"), ("sequences", "a,b"), ("sequences", None), ("beams", "48"), ("azimuths", "3"),
+        ("period", "0"), ("period", "nan"), ("max_range", "500"), ("noise", "-0.1"), ("colour", "red"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_name_the_key(key, value):
+    with pytest.raises(UserError, match=f"^{key}: .*(got|is not)"):
+        Recipe.of(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scans=1"], "out: is missing"),
+        (["out=x", "colour=red"], "colour=red: expected KEY=VALUE"),
+        (["out=x", "scans"], "scans: expected KEY=VALUE"),
+        (["out=x", "scans=1", "scans=2"], "scans: is given twice"),
+        (["out=x", "workers=none"], "workers: got 'none'"),
+        (["out=x", "overwrite=maybe"], "overwrite: got 'maybe'"),
+        (["out=x", "beams=3"], "beams: got 3"),
+    ],
+)
+def test_wrong_command_lines_end_with_one_message(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_names_every_setting(capsys):
+    assert main(["--help"]) == 0
+    usage = capsys.readouterr().out
+    assert all(f"{f.name}=" in usage for f in dataclasses.fields(Recipe))
