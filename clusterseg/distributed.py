@@ -36,6 +36,15 @@ def all_gather(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "world *shape
     return _AllGather.apply(tensor)
 
 
+def gather_objects(value: Any) -> list[Any]:
+    """Every rank's value, by rank; for small things, outside the hot path."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

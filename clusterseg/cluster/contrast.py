@@ -43,8 +43,8 @@ def contrast(
         tau_base: the term is scaled by tau / tau_base.
     """
     logits = anchors @ others.T / temperature
-    repulsion = (logits.exp() * negatives).sum(1, keepdim=True).clamp_min(NOTHING)
-    terms = F.softplus(repulsion.log() - logits) * positives
+    repulsion = logits.exp().masked_fill(~negatives, 0).sum(1, keepdim=True).clamp_min(NOTHING)
+    terms = F.softplus(repulsion.log() - logits).masked_fill(~positives, 0)
     count = positives.sum(1)
     per_anchor = terms.sum(1) / count.clamp_min(1)
     return temperature / tau_base * per_anchor.sum() / (count > 0).sum().clamp_min(1)

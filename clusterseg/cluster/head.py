@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clusterseg.cluster.bank import Bank
 from clusterseg.cluster.centers import Centers
 from clusterseg.cluster.contrast import MIN_TEMPERATURE, bank_contrast, contrast
+from clusterseg.cluster.members import Members, share, usage_entropy
 from clusterseg.cluster.projection import project, projection_mlp, unit_rows
-from clusterseg.cluster.sampling import Anchors, sample_anchors
+from clusterseg.cluster.sampling import Anchors, gather_anchors, sample_anchors
 from clusterseg.cluster.settings import clusters_by_class, require_int, require_number, require_tap
 from clusterseg.cluster.sinkhorn import balanced_assignment
-from clusterseg.distributed import all_gather, rank
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,6 @@ class ClusterOutput:
     """Weighted terms by name (point_point, point_center, point_bank), ready to be added to the total loss."""
     stats: dict[str, Tensor]
     """Detached scalars for logging."""
-
-
-@dataclass(frozen=True)
-class Members:
-    """The anchors of one step, embedded and assigned. C classes, n anchors each at most, K clusters each at most."""
-
-    embeddings: Float[Tensor, "anchors dim"]
-    valid: Bool[Tensor, " anchors"]
-    subclass: Int[Tensor, " anchors"]
-    """class * K + cluster."""
-    table: Float[Tensor, "classes per_class dim"]
-    """The embeddings by class, detached."""
-    membership: Bool[Tensor, "classes per_class clusters"]
-    """Which cluster each anchor of the table belongs to."""
-    marginal_error: Float[Tensor, " classes"]
 
 
 class ClusterHead(nn.Module):
@@ -113,15 +98,19 @@ class ClusterHead(nn.Module):
         require_number("temperature", temperature, MIN_TEMPERATURE)
         require_number("tau_base", tau_base, MIN_TEMPERATURE)
         require_number("lambda_", lambda_, 0.0)
-        require_int("sinkhorn_rounds", sinkhorn_rounds, 1)
-        require_int("anchors_per_class", anchors_per_class, 1)
+        integers = {
+            "sinkhorn_rounds": (sinkhorn_rounds, 1),
+            "anchors_per_class": (anchors_per_class, 1),
+            "bank_size": (bank_size, 1),
+            "start_step": (start_step, 0),
+            "ramp_steps": (ramp_steps, 0),
+            "reseed_after": (reseed_after, 0),
+        }
+        for key, (count, least) in integers.items():
+            require_int(key, count, least)
+        require_int("bank_push", bank_push, 1, bank_size)
         if anchors_total is not None:
             require_int("anchors_total", anchors_total, len(class_names))
-        require_int("bank_size", bank_size, 1)
-        require_int("bank_push", bank_push, 1, bank_size)
-        require_int("start_step", start_step, 0)
-        require_int("ramp_steps", ramp_steps, 0)
-        require_int("reseed_after", reseed_after, 0)
         weights = {
             "point_point": weight_point_point,
             "point_center": weight_point_center,
@@ -242,29 +231,14 @@ class ClusterHead(nn.Module):
 
     @torch.no_grad()
     def _stats(self, members: Members, anchors: Anchors) -> dict[str, Tensor]:
-        """Scalars for the log; `used/<class>` counts subclasses that got an anchor when the class was last seen."""
-        counts = members.membership.sum(1)
-        size = counts.sum(1, keepdim=True)
-        shares = counts / size.clamp_min(1)
-        possible = torch.minimum(self.centers.seeded.sum(1), size.squeeze(1)).clamp_min(2).log()
-        entropy = torch.special.entr(shares).sum(1) / possible
-        seen = size.squeeze(1) > 0
-        used = self.centers.used()
+        """Scalars for the log; `used/<class>` counts subclasses that got an anchor when the class was last sampled."""
+        rows = self.centers.exists.flatten()[:, None].expand_as(self.bank.written)
+        used = self.centers.used().float().unbind()
         return {
             "anchors": members.valid.sum().float(),
-            "hard": (anchors.hard & members.valid).sum() / members.valid.sum().clamp_min(1),
-            "entropy": (entropy * seen).sum() / seen.sum().clamp_min(1),
+            "hard": share(anchors.hard, members.valid),
+            "entropy": usage_entropy(members.membership, self.centers.seeded),
             "sinkhorn_error": members.marginal_error.max().float(),
-            "bank_fill": self.bank.written.sum() / (self.centers.exists.sum() * self.bank.size),
-            **{f"used/{name}": used[i].float() for i, name in enumerate(self.class_names)},
+            "bank_fill": share(self.bank.written, rows),
+            **{f"used/{name}": count for name, count in zip(self.class_names, used, strict=True)},
         }
-
-
-def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors) -> Float[Tensor, "anchors channels"]:
-    """The anchors' features from all ranks, in float32; gradient to this rank's own, zeros where invalid."""
-    if features.shape[0] == 0:
-        features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
-    mine = anchors.valid & (anchors.source == rank())
-    rows = features[torch.where(mine, anchors.index, 0)].float()
-    parts = all_gather(torch.where(mine[:, None], rows, 0.0))
-    return parts[anchors.source, torch.arange(len(mine), device=mine.device)]

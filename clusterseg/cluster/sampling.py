@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clusterseg.distributed import all_gather, rank
@@ -72,6 +72,16 @@ def sample_anchors(
     capacity = _capacity(num_classes, per_class)
     codes, index = _candidates(group, keys, _thresholds(counts, quotas), capacity)
     return _select(all_gather(codes), all_gather(index), quotas, per_class, total)
+
+
+def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors) -> Float[Tensor, "anchors channels"]:
+    """The anchors' features from all ranks, in float32; gradient to this rank's own, zeros where invalid."""
+    if features.shape[0] == 0:
+        features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
+    mine = anchors.valid & (anchors.source == rank())
+    rows = features[torch.where(mine, anchors.index, 0)].float()
+    parts = all_gather(torch.where(mine[:, None], rows, 0.0))
+    return parts[anchors.source, torch.arange(len(mine), device=mine.device)]
 
 
 def voxel_groups(

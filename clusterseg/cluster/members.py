@@ -1,0 +1,44 @@
+"""The anchors of one step after assignment, and what is logged about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Members:
+    """The anchors of one step, embedded and assigned. C classes, n anchors each at most, K clusters each at most."""
+
+    embeddings: Float[Tensor, "anchors dim"]
+    valid: Bool[Tensor, " anchors"]
+    subclass: Int[Tensor, " anchors"]
+    """class * K + cluster."""
+    table: Float[Tensor, "classes per_class dim"]
+    """The embeddings by class, detached."""
+    membership: Bool[Tensor, "classes per_class clusters"]
+    """Which cluster each anchor of the table belongs to."""
+    marginal_error: Float[Tensor, " classes"]
+
+
+def usage_entropy(
+    membership: Bool[Tensor, "classes per_class clusters"], seeded: Bool[Tensor, "classes clusters"]
+) -> Float[Tensor, ""]:
+    """How evenly the anchors of a class spread over its clusters, mean over the classes that have anchors.
+
+    Entropy of the shares over its largest value, the logarithm of min(anchors, clusters): 1 for an even spread.
+    """
+    counts = membership.sum(1)
+    size = counts.sum(1)
+    shares = counts / size.clamp_min(1)[:, None]
+    largest = torch.minimum(seeded.sum(1), size).clamp_min(2).log()
+    entropy = torch.special.entr(shares).sum(1) / largest
+    return entropy.sum() / (size > 0).sum().clamp_min(1)
+
+
+def share(part: Bool[Tensor, "*shape"], whole: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Share of the true entries of `whole` that are true in `part` as well; 0 of nothing."""
+    return (part & whole).sum() / whole.sum().clamp_min(1)
