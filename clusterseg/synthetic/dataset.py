@@ -33,7 +33,8 @@ def ensure_streets(root: Path | str, recipe: Recipe, workers: int = 1, quiet: bo
     Args:
         root: the data folder.
         recipe: what it must hold.
-        workers: number of processes that generate; the bytes do not depend on it.
+        workers: number of processes that generate; the bytes do not depend on it. More than one needs a script
+            that guards its work by `if __name__ == "__main__"`, as all of Python's spawned processes do.
         quiet: no progress bar.
 
     Returns:
@@ -76,7 +77,7 @@ def write_streets(
         with _locked(out, quiet):
             if not _complete(out, recipe):
                 _make_room(out, recipe, overwrite)
-                _generate(out, recipe, workers, quiet)
+                _generate_or_clean_up(out, recipe, workers, quiet)
     except OSError as error:
         raise _explained(error, out, recipe) from error
     return out
@@ -115,10 +116,20 @@ def _make_room(out: Path, recipe: Recipe, overwrite: bool) -> None:
         shutil.rmtree(out / _OLD)
     if (out / _PARTIAL).exists() and recipe.differences(out / RECIPE_FILE) is not None:
         shutil.rmtree(out / _PARTIAL)
-    have = sum(f.stat().st_size for f in (out / _PARTIAL).rglob("*") if f.is_file())
-    free = shutil.disk_usage(out).free
-    if free < 0.7 * recipe.bytes_needed - have:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _generate_or_clean_up(out: Path, recipe: Recipe, workers: int, quiet: bool) -> None:
+    """Leave nothing on a disk that is full; called with the lock held, for others may be waiting to write."""
+    try:
+        have = sum(f.stat().st_size for f in (out / _PARTIAL).rglob("*") if f.is_file())
+        if shutil.disk_usage(out).free < 0.7 * recipe.bytes_needed - have:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _generate(out, recipe, workers, quiet)
+    except OSError as error:
+        if error.errno in _FULL:
+            shutil.rmtree(out / _PARTIAL, ignore_errors=True)
+            (out / RECIPE_FILE).unlink(missing_ok=True)
+        raise
 
 
 def _generate(out: Path, recipe: Recipe, workers: int, quiet: bool) -> None:
@@ -151,14 +162,12 @@ def _locked(out: Path, quiet: bool) -> Iterator[None]:
 
 
 def _explained(error: OSError, out: Path, recipe: Recipe) -> UserError:
-    """A full disk is cleaned up; the message says what to do."""
+    """The same in the user's terms."""
     if error.errno not in _FULL:
         return UserError(
             f"{error.filename or out}: {error.strerror or error}; expected a folder that can be written: "
             "give another one with out= or data.root="
         )
-    shutil.rmtree(out / _PARTIAL, ignore_errors=True)
-    (out / RECIPE_FILE).unlink(missing_ok=True)
     megabytes = recipe.bytes_needed / 1e6
     return UserError(
         f"{out}: {error.strerror}: {recipe.scans} scans in each of {len(recipe.sequences)} sequences take about "

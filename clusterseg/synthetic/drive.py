@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from clusterseg.errors import UserError
 from clusterseg.synthetic import layout
 from clusterseg.synthetic.modes import MODES_FILE
 from clusterseg.synthetic.recipe import Recipe
@@ -100,6 +102,11 @@ def write_drives(root: Path, recipe: Recipe, workers: int) -> Iterator[int]:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{root}: a process that was generating died, perhaps for lack of memory: use fewer workers; "
+                "the same command goes on where it stopped"
+            ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -177,3 +177,21 @@ def test_each_recipe_has_a_folder_of_its_own(tmp_path):
     assert (first / "sequences/08/velodyne/000000.bin").stat().st_mtime_ns == stamp
     assert np.fromfile(first / "sequences/08/velodyne/000000.bin", "<f4").size % 4 == 0
     assert isinstance(first, Path)
+
+
+def test_a_process_that_dies_is_told_and_the_work_goes_on(tmp_path, undisturbed):
+    before = """
+import clusterseg.synthetic.drive as drive, os, threading, time, signal
+from multiprocessing import active_children
+def kill():
+    while len(active_children()) < 2:
+        time.sleep(0.01)
+    os.kill(active_children()[0].pid, signal.SIGKILL)
+threading.Thread(target=kill, daemon=True).start()
+"""
+    result = run(tmp_path / "set", MORE, "workers=2", before=before)
+    assert result.returncode == 2, result.stderr
+    assert "fewer workers" in result.stderr
+    assert not (tmp_path / "set" / "sequences").exists()
+    write_streets(tmp_path / "set", MORE, quiet=True)
+    assert digest(tmp_path / "set") == undisturbed
