@@ -51,17 +51,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        reason = error_line(error)
         raise UserError(
             f"ckpt={path} is damaged or holds more than weights and settings ({reason}); it was not loaded"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(
-            f"ckpt={path} cannot be read: {str(error).splitlines()[0]}; the file may be cut short"
-        ) from None
+        raise UserError(f"ckpt={path} cannot be read: {error_line(error)}; the file may be cut short") from None
     if not isinstance(checkpoint, dict) or not {"state_dict", "config"} <= checkpoint.keys():
         raise UserError(f"ckpt={path} is no checkpoint of train.py: expected the entries state_dict and config")
     return checkpoint
+
+
+def error_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its kind if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def backbone_weights(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:

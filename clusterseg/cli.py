@@ -28,27 +28,46 @@ def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> No
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed with a traceback
     quieten()
 
+    mistakes: list[str] = []
+
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def main(config: DictConfig) -> Any:
-        return function(config, Path(HydraConfig.get().runtime.output_dir))
+        try:
+            return function(config, Path(HydraConfig.get().runtime.output_dir))
+        except Exception as error:  # a mistake in one job of a sweep does not stop the others
+            mistakes.append(_explained(error))
 
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
+        mistakes.append(_explained(error))
+    for mistake in mistakes:
+        print(f"error: {mistake}", file=sys.stderr)
+    if mistakes:
         sys.exit(2)
+
+
+def _explained(error: Exception) -> str:
+    """The message for a mistake of the user; anything else is raised again."""
+    message = explain(error)
+    if message is None:
+        raise error
+    return message
 
 
 def quieten() -> None:
     """Keep advertisements and notes on other libraries' internals out of what a person reads."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*isinstance\\(treespec, LeafSpec\\).*"):
+    messages = (
+        ".*does not have many workers.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+        ".*could not find the monitored key.*",  # a run that ends before its first validation; run.py tells
+    )
+    for message in messages:
         warnings.filterwarnings("ignore", message=message)
 
 

@@ -99,7 +99,7 @@ def as_dict(values: Scores, class_names: tuple[str, ...], scans: int) -> dict[st
 
 def print_table(result: dict[str, Any], title: str) -> None:
     """Print IoU per class and the means, in percent."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("class")
     table.add_column("IoU %", justify="right")
     for name, iou in result["iou"].items():
@@ -107,8 +107,10 @@ def print_table(result: dict[str, Any], title: str) -> None:
     table.add_section()
     for name in ("miou", "miou_present", "accuracy"):
         table.add_row(name, f"{100 * result[name]:.2f}")
-    table.caption = f"{result['points']:,} labelled points in {result['scans']} scans"
-    Console().print(table)
+    console = Console()
+    console.print(title, highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(f"{result['points']:,} labelled points in {result['scans']} scans", highlight=False)
 
 
 def write_json(result: dict[str, Any], path: Path) -> None:

@@ -52,7 +52,7 @@ class CsvLogger(CSVLogger):
         flush_logs_every_n_steps: Steps between writes.
     """
 
-    def __init__(self, save_dir: str | os.PathLike[str], flush_logs_every_n_steps: int = 50) -> None:
+    def __init__(self, save_dir: str | Path, flush_logs_every_n_steps: int = 50) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
 
     @property
@@ -61,7 +61,7 @@ class CsvLogger(CSVLogger):
         """The writer, which keeps what the run wrote before it was resumed."""
         if self._experiment is None:
             os.makedirs(self.log_dir, exist_ok=True)
-            self._experiment = _ResumableWriter(self.log_dir)  # type: ignore[assignment]
+            self._experiment = _ResumableWriter(self.log_dir)
         return self._experiment
 
     @rank_zero_only
@@ -75,7 +75,7 @@ class CsvLogger(CSVLogger):
 
 
 def wandb_logger(
-    save_dir: str | os.PathLike[str],
+    save_dir: str | Path,
     project: str = "clusterseg",
     name: str | None = None,
     group: str | None = None,
@@ -106,7 +106,7 @@ def _logged_in() -> bool:
         return False
 
 
-def tensorboard_logger(save_dir: str | os.PathLike[str]) -> TensorBoardLogger:
+def tensorboard_logger(save_dir: str | Path) -> TensorBoardLogger:
     """A tensorboard logger under the run folder.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.backbone import Backbone
 from clusterseg.backbone.control import read_control
-from clusterseg.callbacks import progress
-from clusterseg.checkpoint import AtomicCheckpointIO, read_checkpoint
+from clusterseg.callbacks import RandomStates, progress
+from clusterseg.checkpoint import AtomicCheckpointIO, error_line, read_checkpoint
 from clusterseg.errors import UserError
 from clusterseg.loggers import CsvLogger
 from clusterseg.task import SegmentationTask
@@ -42,9 +43,9 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     data = instantiate(config.data, _convert_="all")
     data.setup("fit")
     task = build_task(config, data.class_names, data.in_channels)
-    trainer = build_trainer(config, run_dir, has_validation=bool(data.sequences["val"]))
-    steps_per_epoch = len(data.dataset("fit")) // (data.batch_size * trainer.world_size)
-    trainer.log_every_n_steps = max(1, min(trainer.log_every_n_steps, steps_per_epoch))
+    log_short_runs(config, len(data.dataset("fit")) // data.batch_size)
+    has_validation = bool(data.sequences["val"])
+    trainer = build_trainer(config, run_dir, has_validation)
     describe(task, data, trainer, run_dir)
     if resume is not None:
         log.info("resuming %s", resume)
@@ -52,6 +53,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
             if isinstance(logger, CsvLogger):
                 logger.resume_from(read_checkpoint(resume)["global_step"])
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    if has_validation and "val/miou" not in trainer.callback_metrics:
+        log.warning("the run ended before its first validation: there is no best checkpoint")
     log.info("run folder: %s", run_dir)
     return {key: float(value) for key, value in trainer.callback_metrics.items()}
 
@@ -64,6 +67,14 @@ def self_contained(config: DictConfig) -> None:
             shipped = CONF / "control" / f"{control}.json"
             config.model.backbone.control = read_control(shipped if shipped.is_file() else control)
         config.data.root = str(Path(str(config.data.root)).expanduser().absolute())
+
+
+def log_short_runs(config: DictConfig, batches: int) -> None:
+    """Log at least once an epoch and once a run, however short they are."""
+    steps = [config.trainer.log_every_n_steps, max(batches, 1)]
+    if config.trainer.max_steps > 0:
+        steps.append(config.trainer.max_steps)
+    config.trainer.log_every_n_steps = min(steps)
 
 
 def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
@@ -138,13 +149,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl.Trainer:
     """The Trainer of a configuration, with its callbacks and loggers in the run folder."""
-    callbacks: list[Callback] = [progress()]
+    folder = run_dir / "checkpoints"
+    callbacks: list[Callback] = [progress(), RandomStates()]
     for callback in instantiate(config.callbacks).values():
         if isinstance(callback, ModelCheckpoint):
             if callback.monitor is not None and not has_validation:
                 continue
-            callback.dirpath = str(run_dir / "checkpoints")
-        callbacks.append(callback)
+            callback.dirpath = str(folder)
+        callbacks.append(callback(folder) if isinstance(callback, partial) else callback)
     loggers = [instantiate(logger, save_dir=str(run_dir)) for logger in config.logger.values()]
     try:
         trainer: pl.Trainer = instantiate(
@@ -152,12 +164,13 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=str(run_dir),
+            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
             enable_progress_bar=sys.stdout.isatty(),
             deterministic=config.deterministic,
             plugins=[AtomicCheckpointIO()],
         )
     except Exception as error:
-        raise UserError(f"trainer: {str(error.__cause__ or error).splitlines()[0]}") from error
+        raise UserError(f"trainer: {error_line(error.__cause__ or error)}") from error
     return trainer
 
 

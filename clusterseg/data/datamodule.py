@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -33,11 +34,12 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         sequences: Lists under train, val, test that replace the protocol's, for a partial download; None keeps it.
         label_map: See `load_label_map`.
         voxel_size: Edge of a voxel in metres.
+        max_scans: Cap on the scans of each split, the first ones are taken; None for no cap.
         max_voxels: Cap on the voxels of a training scan; None for no cap. Evaluation has none.
         augmentation: Transforms of training scans by name, applied in order; an entry of None is off.
         batch_size: Scans per training batch and rank.
         val_batch_size: Scans per evaluation batch and rank.
-        num_workers: Loader processes per rank; None takes one per free core, 4 at most.
+        num_workers: Loader processes per rank; None takes one per core, 4 at most, and none where there is no GPU.
         seed: Seed of order, augmentation and cap.
         pin_memory: Whether to use page-locked memory where there is a GPU.
         persistent_workers: Whether workers live on from epoch to epoch.
@@ -57,6 +59,7 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         sequences: Mapping[str, Iterable[int | str] | None] | None = None,
         label_map: str = "semantickitti",
         voxel_size: float = 0.05,
+        max_scans: int | None = None,
         max_voxels: int | None = 80_000,
         augmentation: Mapping[str, Transform | None] | None = None,
         batch_size: int = 2,
@@ -83,11 +86,12 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         self.sequences = choose_sequences(protocol, sequences or {})
         self.label_map = load_label_map(label_map)
         self.voxel_size = voxel_size
+        self.max_scans = max_scans
         self.max_voxels = max_voxels
         self.transforms = tuple(t for t in (augmentation or {}).values() if t is not None)
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size
-        self.num_workers = min(4, _free_cores()) if num_workers is None else num_workers
+        self.num_workers = _default_workers() if num_workers is None else num_workers
         self.seed = seed
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
@@ -137,6 +141,12 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         sampler = TrainSampler(len(dataset), seed=self.seed, rank=rank, world_size=world_size, epoch=epoch)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
 
+    def batches_per_epoch(self) -> int:
+        """Training batches per epoch and rank."""
+        _, world_size = self._rank()
+        samples = math.ceil(len(self.dataset("fit")) / world_size)
+        return math.ceil(samples / self.batch_size)
+
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Return validation batches; an empty list where the protocol has no validation."""
         return self.eval_dataloader("val") if self.sequences["val"] else []
@@ -180,6 +190,7 @@ class SemanticKittiDataModule(pl.LightningDataModule):
             self.label_map,
             voxel_size=self.voxel_size,
             seed=self.seed,
+            max_scans=self.max_scans,
             require_labels=source in ("train", "val"),
             keep_points=self.keep_points,
             key=f"data.sequences.{source}",
@@ -197,5 +208,7 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         }
 
 
-def _free_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _default_workers() -> int:
+    if not torch.cuda.is_available():
+        return 0  # a scan loads in some 10 ms, a step on the CPU takes seconds: workers would only take its cores
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

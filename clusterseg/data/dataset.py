@@ -34,6 +34,7 @@ class ScanDataset(Dataset[Sample]):
         max_voxels: Cap on the voxels of a scan; None for no cap, as in evaluation.
         transforms: Augmentation, applied in order; none in evaluation.
         seed: Seed of augmentation and cap.
+        max_scans: Only the first so many scans; None for all.
         require_labels: Whether a scan without a label is an error. If not, all its targets are `IGNORE_INDEX`.
         keep_points: Whether samples carry the points as on disk.
         key: The config key that lists these sequences, for errors.
@@ -52,6 +53,7 @@ class ScanDataset(Dataset[Sample]):
         max_voxels: int | None = None,
         transforms: Sequence[Transform] = (),
         seed: int = 0,
+        max_scans: int | None = None,
         require_labels: bool = True,
         keep_points: bool = False,
         key: str = "data.sequences.train",
@@ -62,7 +64,7 @@ class ScanDataset(Dataset[Sample]):
         self.transforms = tuple(transforms)
         self.seed = seed
         self.keep_points = keep_points
-        self.files: list[ScanFiles] = list_scans(root, sequences, key, require_labels)
+        self.files: list[ScanFiles] = list_scans(root, sequences, key, require_labels)[:max_scans]
         self._warned: set[Path] = set()
 
     def __len__(self) -> int:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clusterseg.backbone import Backbone, BackboneOutput
 from clusterseg.data.batch import Batch
+from clusterseg.errors import UserError
 from clusterseg.metrics import PointConfusion, Scores, scores
 
 if TYPE_CHECKING:
@@ -103,14 +106,29 @@ class SegmentationTask(pl.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name == "miou", rank_zero_only=False, sync_dist=False)
         self.val_confusion.reset()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, with a schedule over the real number of optimiser steps."""
         if self._optimizer is None or self._scheduler is None:
             raise RuntimeError("this task was built without an optimiser, for evaluation only")
         optimizer = self._optimizer(self.parameters())
-        total_steps = int(self.trainer.estimated_stepping_batches)
+        total_steps = self._total_steps()
         scheduler = self._scheduler(optimizer, total_steps=total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _total_steps(self) -> int:
+        """Optimiser steps of the run.
+
+        Counted here because Lightning's own estimate starts the loaders before a resumed run has restored them.
+        """
+        trainer = self.trainer
+        batches = trainer.datamodule.batches_per_epoch()  # type: ignore[attr-defined]
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        limits = [count for count in (steps, trainer.max_steps) if count > 0]
+        if not limits:
+            raise UserError("trainer: max_epochs=-1 and max_steps=-1 have no end; set one of them")
+        return min(limits)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint."""

@@ -1,0 +1,156 @@
+"""Whole runs on tiny scans: train, evaluate, resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf, open_dict
+from tiny import write_control, write_dataset
+
+from clusterseg.errors import UserError
+from clusterseg.evaluation import evaluate
+from clusterseg.run import CONF, train
+
+
+def configure(name: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, [*overrides], return_hydra_config=True)
+    with open_dict(config):
+        del config["hydra"]
+        if "name" in config:
+            config.name = "test"
+    return config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_dataset(folder / "data", {"00": 4, "08": 2})
+    write_control(folder / "net.config")
+    return folder
+
+
+def training(folder: Path, *overrides: str) -> DictConfig:
+    return configure(
+        "train",
+        f"data.root={folder / 'data'}",
+        "data.sequences.train=[00]",
+        "data.sequences.val=[08]",
+        "data.num_workers=0",
+        f"model.backbone.control={folder / 'net.config'}",
+        "optim=adamw",
+        "optim.optimizer.lr=0.02",
+        "trainer=cpu",
+        "trainer.max_epochs=3",
+        *overrides,
+    )
+
+
+def evaluating(checkpoint: Path, *overrides: str) -> DictConfig:
+    return configure("evaluate", f"ckpt={checkpoint}", "trainer=cpu", *overrides)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    train(training(folder), folder / "trained")
+    return folder / "trained"
+
+
+def test_a_run_keeps_everything_in_its_folder(trained: Path) -> None:
+    losses = [float(row["train/loss"]) for row in rows(trained) if row["train/loss"]]
+    assert losses[-1] < losses[0]
+    assert {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml"} <= {
+        str(path.relative_to(trained)) for path in trained.rglob("*")
+    }
+    assert OmegaConf.load(trained / "config.yaml").optim.optimizer.lr == 0.02
+    assert not list(trained.rglob("*.tmp")), "nothing half-written"
+
+
+def test_evaluation_reproduces_the_logged_scores(trained: Path, tmp_path: Path) -> None:
+    logged = [row for row in rows(trained) if row["val/miou"]]
+    best = max(logged, key=lambda row: float(row["val/miou"]))
+    result = evaluate(evaluating(trained / "checkpoints" / "best.ckpt"), tmp_path)
+    assert result["miou"] == pytest.approx(float(best["val/miou"]), abs=1e-6)
+    assert result["miou_present"] == pytest.approx(float(best["val/miou_present"]), abs=1e-6)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert set(result) == {"miou", "miou_present", "accuracy", "iou", "points", "scans"}
+    assert result["scans"] == 2
+    assert result["points"] == 2 * 4900
+
+
+def test_evaluation_finds_data_that_moved(trained: Path, folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder / "data", moved)
+    first = evaluate(evaluating(trained / "checkpoints" / "last.ckpt"), tmp_path / "a")
+    second = evaluate(evaluating(trained / "checkpoints" / "last.ckpt", f"data.root={moved}"), tmp_path / "b")
+    assert first == second
+
+
+def constant_rate(folder: Path, *overrides: str) -> DictConfig:
+    """A run whose schedule does not depend on its planned length."""
+    config = training(folder, "trainer.check_val_every_n_epoch=2", *overrides)
+    config.optim.scheduler = {"_target_": "clusterseg.optim.constant", "_partial_": True}
+    return config
+
+
+@pytest.fixture(scope="module")
+def straight(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("straight")
+    train(constant_rate(folder), run)
+    return run
+
+
+@pytest.mark.parametrize(
+    "stop", ["trainer.max_epochs=1", "trainer.max_epochs=2", *(f"trainer.max_steps={n}" for n in range(1, 6))]
+)
+@pytest.mark.parametrize("length", ["trainer.max_epochs=3", "trainer.max_steps=6"])
+def test_a_resumed_run_continues_exactly(folder: Path, straight: Path, tmp_path: Path, stop: str, length: str) -> None:
+    train(constant_rate(folder, stop), tmp_path)
+    train(constant_rate(folder, "ckpt=last", length), tmp_path)
+    states = [
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (straight, tmp_path)
+    ]
+    assert states[0].keys() == states[1].keys()
+    differ = [key for key in states[0] if not torch.equal(states[0][key], states[1][key])]
+    assert not differ
+    scores = [[(row["step"], row["val/miou"]) for row in rows(run) if row["val/miou"]] for run in (straight, tmp_path)]
+    assert scores[0] == scores[1], "metrics.csv is kept and not doubled"
+
+
+def test_without_validation_there_is_no_best(folder: Path, tmp_path: Path) -> None:
+    train(training(folder, "data.sequences.val=[]", "trainer.max_epochs=1"), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("logger", ["none", "tensorboard", "wandb"])
+def test_loggers(folder: Path, tmp_path: Path, logger: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SILENT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-login"))
+    train(training(folder, f"logger={logger}", "trainer.max_steps=1"), tmp_path)
+    files = [path.name for path in tmp_path.rglob("*")]
+    expected = {"none": "last.ckpt", "tensorboard": "events.out.tfevents", "wandb": ".wandb"}[logger]
+    assert any(expected in name for name in files)
+    assert ("metrics.csv" in files) is (logger != "none")
+
+
+def test_a_checkpoint_of_another_number_of_classes_is_refused(trained: Path, tmp_path: Path) -> None:
+    checkpoint: dict[str, Any] = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    state = checkpoint["state_dict"]
+    for name in ("backbone.classifier.linear.weight", "backbone.classifier.linear.bias"):
+        state[name] = state[name][:7]
+    torch.save(checkpoint, tmp_path / "seven.ckpt")
+    with pytest.raises(UserError, match=r"seven\.ckpt.* 7 classes.* 19"):
+        evaluate(evaluating(tmp_path / "seven.ckpt"), tmp_path / "out")
