@@ -22,9 +22,9 @@ def worst(got: torch.Tensor, want: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("kind", KINDS)
-def test_convolution(kind: str, dtype: torch.dtype) -> None:
-    coords, stride = street(5_000), 2 if kind == "up" else 1
+@pytest.mark.parametrize(("kind", "voxels"), [*((kind, 5_000) for kind in KINDS), ("submanifold", 60_000)])
+def test_convolution(kind: str, voxels: int, dtype: torch.dtype) -> None:
+    coords, stride = street(voxels), 2 if kind == "up" else 1
     torch.manual_seed(0)
     conv = Conv3d(48, 32, *KINDS[kind])
     feats = torch.randn(len(coarse_coords(coords, stride)), 48, requires_grad=True)

@@ -8,7 +8,7 @@ from scenes import SCENES, coarse_coords, scene, tensor_at
 from slow_convolution import KINDS, dense_convolve
 from torch.func import functional_call
 
-from clusterseg.sparse import Conv3d, sparse_tensor
+from clusterseg.sparse import Conv3d, kernel_map, sparse_tensor
 
 
 def build(kind: str, stride: int, coords: torch.Tensor, c_in: int, c_out: int):
@@ -102,3 +102,34 @@ def test_a_kind_that_is_not_offered_is_refused(kind: tuple[int, int, bool]) -> N
     kernel_size, stride, transposed = kind
     with pytest.raises(ValueError, match=r"is not offered: use \(1, 1\), \(3, 1\), or \(2, 2\)"):
         Conv3d(4, 4, kernel_size, stride, transposed)
+
+
+@pytest.mark.parametrize("tile", [1, 7])
+@pytest.mark.parametrize("name", ["random", "isolated", "column"])
+@pytest.mark.parametrize("kind", ["submanifold", "down", "up"])
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, kind: str, name: str, tile: int) -> None:
+    """Tiles of a few voxels: their edges, tiles without pairs, and a last tile that is not full."""
+    monkeypatch.setattr(kernel_map, "CPU_TILE", tile)
+    conv, x, in_coords, out_coords = build(kind, 1, scene(name), c_in=3, c_out=5)
+    y = conv(x)
+    expected = dense_convolve(kind, x.feats, conv.kernel, in_coords, out_coords, 1)
+    got = (y.feats, *torch.autograd.grad(y.feats.square().sum(), (x.feats, conv.kernel)))
+    want = (expected, *torch.autograd.grad(expected.square().sum(), (x.feats, conv.kernel)))
+    for a, b in zip(got, want, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_feats_and_gradients_in_any_memory_layout(kind: str) -> None:
+    conv, x, _, _ = build(kind, 1, scene("random"), c_in=3, c_out=5)
+    y = conv(x)
+    grad = torch.randn(y.feats.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = (y.feats, *torch.autograd.grad(y.feats, (x.feats, conv.kernel), grad))
+    by_column = x.feats.detach().t().contiguous().t().requires_grad_()
+    part = torch.cat([x.feats, x.feats, x.feats], 1).detach()[:, 3:6].requires_grad_()
+    for feats in (by_column, part):
+        assert not feats.is_contiguous()
+        y = conv(x.with_feats(feats))
+        grads = torch.autograd.grad(y.feats, (feats, conv.kernel), grad.t().contiguous().t())
+        for got, want in zip((y.feats, *grads), expected, strict=True):
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
