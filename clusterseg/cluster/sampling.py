@@ -112,10 +112,11 @@ def voxel_keys(count: int, first: Int[Tensor, ""], seed: int, step: Int[Tensor, 
 def _mix(x: Tensor) -> Tensor:
     """One-to-one scrambling of 32-bit integers held in int64 (xor-shift-multiply; both factors odd, below 2^31)."""
     x = x ^ (x >> 16)
-    x = (x * 0x7FEB352D) & (KEY_RANGE - 1)
-    x = x ^ (x >> 15)
-    x = (x * 0x6C8E9CF5) & (KEY_RANGE - 1)
-    return x ^ (x >> 16)
+    x.mul_(0x7FEB352D).bitwise_and_(KEY_RANGE - 1)
+    x ^= x >> 15
+    x.mul_(0x6C8E9CF5).bitwise_and_(KEY_RANGE - 1)
+    x ^= x >> 16
+    return x
 
 
 def _margin(quota: Tensor) -> Tensor:
@@ -144,12 +145,13 @@ def _capacity(num_classes: int, per_class: int) -> int:
 def _candidates(group: Tensor, keys: Tensor, threshold: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
     """Sort codes and rows of the voxels below their group's threshold, padded with LAST to `capacity`."""
     keep = keys < threshold[group]
-    place = (keep.cumsum(0) - 1).masked_fill(~keep, capacity).clamp_max(capacity)
-    codes = torch.full((capacity + 1,), LAST, device=group.device)
-    index = torch.zeros_like(codes)
-    codes.scatter_(0, place, group * KEY_RANGE + keys)
-    index.scatter_(0, place, torch.arange(len(group), device=group.device))
-    return codes[:-1], index[:-1]
+    place = keep.cumsum(0).sub_(1).masked_fill_(~keep, capacity).clamp_max_(capacity)
+    index = torch.full((capacity + 1,), -1, device=group.device)
+    index = index.scatter_(0, place, torch.arange(len(group), device=group.device))[:-1]
+    codes = group.new_full((capacity,), LAST)
+    if len(group):
+        codes = torch.where(index >= 0, group[index] * KEY_RANGE + keys[index], LAST)
+    return codes, index.clamp_min(0)
 
 
 def _select(

@@ -56,10 +56,12 @@ def balanced_assignment(
     kernel = (lambda_ * scores.double()).masked_fill(~active[:, None], float("-inf"))
     anchor_mass = anchor_mask / anchor_mask.sum(1, keepdim=True).clamp_min(1).double()
     cluster_mass = active / active.sum(1, keepdim=True).double()
+    # F is flat along constants and in masked clusters; this fills its Hessian in where it is singular.
+    filling = cluster_mass[:, :, None] * active[:, None] + torch.diag_embed(RIDGE + (~active).double())
     potential = torch.zeros_like(cluster_mass)
     for _ in range(rounds):
         shares = (kernel + potential[:, None]).softmax(-1)
-        potential = potential + _best_step(shares, anchor_mass, cluster_mass, active)
+        potential = potential + _best_step(shares, anchor_mass, cluster_mass, active, filling)
     plan = kernel + potential[:, None]
     received = torch.einsum("cn,cnk->ck", anchor_mass, plan.softmax(-1))
     error = torch.where(active, received / cluster_mass.clamp_min(1e-300) - 1, 0.0).abs().amax(1)
@@ -67,11 +69,11 @@ def balanced_assignment(
     return Assignment(labels=plan.argmax(-1), marginal_error=torch.where(exists, error, 0.0))
 
 
-def _best_step(shares: Tensor, anchor_mass: Tensor, cluster_mass: Tensor, active: Tensor) -> Tensor:
+def _best_step(shares: Tensor, anchor_mass: Tensor, cluster_mass: Tensor, active: Tensor, filling: Tensor) -> Tensor:
     """The step in g, among Sinkhorn's and Newton's of several lengths, that raises F most; (classes, clusters)."""
     received = torch.einsum("cn,cnk->ck", anchor_mass, shares)
     sinkhorn = cluster_mass.clamp_min(1e-300).log() - received.clamp_min(1e-300).log()
-    newton = _newton_step(shares, anchor_mass, received, cluster_mass - received, active)
+    newton = _newton_step(shares, anchor_mass, received, cluster_mass - received, filling)
     steps = torch.stack([sinkhorn, newton], dim=1).masked_fill(~active[:, None], 0.0)
     steps = steps * (MAX_STEP / steps.abs().amax(-1, keepdim=True).clamp_min(MAX_STEP))
     steps = torch.cat([steps, *(length * steps[:, 1:] for length in SHORTER)], dim=1)
@@ -82,10 +84,8 @@ def _best_step(shares: Tensor, anchor_mass: Tensor, cluster_mass: Tensor, active
     return steps[torch.arange(len(best), device=best.device), best]
 
 
-def _newton_step(shares: Tensor, anchor_mass: Tensor, received: Tensor, gradient: Tensor, active: Tensor) -> Tensor:
-    """Solve (-Hessian of F) step = gradient; F is flat along constants, which the rank-one term fills in."""
-    hessian = torch.diag_embed(received + RIDGE + (~active).double())
-    hessian = hessian - torch.bmm((shares * anchor_mass[..., None]).transpose(1, 2), shares)
-    hessian = hessian + (active[:, :, None] & active[:, None, :]) / active.sum(1)[:, None, None]
-    factor, _ = torch.linalg.cholesky_ex(hessian)
+def _newton_step(shares: Tensor, anchor_mass: Tensor, received: Tensor, gradient: Tensor, filling: Tensor) -> Tensor:
+    """Solve (filling - Hessian of F) step = gradient; (classes, clusters), NaN where the factorisation fails."""
+    curvature = torch.diag_embed(received) - torch.bmm((shares * anchor_mass[..., None]).transpose(1, 2), shares)
+    factor, _ = torch.linalg.cholesky_ex(curvature + filling)
     return torch.cholesky_solve(gradient[..., None], factor).squeeze(-1)
