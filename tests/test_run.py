@@ -154,3 +154,21 @@ def test_a_checkpoint_of_another_number_of_classes_is_refused(trained: Path, tmp
     torch.save(checkpoint, tmp_path / "seven.ckpt")
     with pytest.raises(UserError, match=r"seven\.ckpt.* 7 classes.* 19"):
         evaluate(evaluating(tmp_path / "seven.ckpt"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("model", ["spvcnn_cluster", "minkunet_cluster", "spvcnn", "minkunet"])
+def test_every_model_trains_and_is_scored(folder: Path, tmp_path: Path, model: str) -> None:
+    config = configure(
+        "train",
+        f"model={model}",
+        "model.backbone.cr=0.1",
+        f"data.root={folder / 'data'}",
+        "data.sequences={train: [0], val: []}",
+        "data.num_workers=0",
+        "trainer=cpu",
+        "trainer.max_steps=2",
+    )
+    metrics = train(config, tmp_path)
+    assert ("train/loss_point_center" in metrics) is model.endswith("_cluster")
+    result = evaluate(evaluating(tmp_path / "checkpoints" / "last.ckpt", "data.sequences={val: [8]}"), tmp_path / "e")
+    assert result["scans"] == 2

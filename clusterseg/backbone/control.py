@@ -75,12 +75,14 @@ def read_control(control: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     return table
 
 
-def parse_control(control: str | Path | Mapping[str, Any]) -> ControlFile:
-    """Read and check a control file.
+def parse_control(control: str | Path | Mapping[str, Any] | ControlFile) -> ControlFile:
+    """Read and check a control file; one that is parsed already is handed back.
 
     Raises:
         UserError: An entry is missing, no positive integer, or contradicts another one.
     """
+    if isinstance(control, ControlFile):
+        return control
     table = read_control(control)
     where = "control table" if isinstance(control, Mapping) else f"control file {control}"
     outputs = table.get("output_channels")

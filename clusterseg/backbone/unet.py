@@ -1,0 +1,78 @@
+"""The sparse U-Net that all three backbones are built around: a stem, four stages down, four stages up."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from clusterseg.backbone.blocks import Classifier, ConvBlock, ResidualBlock, apply_layers
+from clusterseg.backbone.control import ControlFile, StageSpec
+from clusterseg.backbone.output import Backbone
+from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor, Workspace
+
+
+class SparseUNet(Backbone):
+    """Stem and stages in the widths of a control file; what happens between them is the subclass's.
+
+    Args:
+        spec: Widths and depths.
+        in_channels: Features per voxel.
+        num_classes: Classes to predict.
+        backend: Engine, see :mod:`clusterseg.sparse.backends`.
+    """
+
+    def __init__(self, spec: ControlFile, in_channels: int, num_classes: int, backend: str) -> None:
+        super().__init__()
+        self.backend, self.workspace = backend, Workspace()
+        self.num_classes = num_classes
+        skips = [spec.stem, *(stage.out_channels for stage in spec.downsample)]
+        self.stem = nn.Sequential(
+            Conv3d(in_channels, spec.stem),
+            BatchNorm(spec.stem),
+            nn.ReLU(inplace=True),
+            Conv3d(spec.stem, spec.stem),
+            BatchNorm(spec.stem),
+            nn.ReLU(inplace=True),
+        )
+        self.downsample = nn.ModuleList(
+            Stage(channels, 0, stage, transposed=False) for channels, stage in zip(skips, spec.downsample, strict=False)
+        )
+        below = [skips[-1], *(stage.out_channels for stage in spec.upsample)]
+        self.upsample = nn.ModuleList(
+            Stage(channels, skip, stage, transposed=True)
+            for channels, skip, stage in zip(below, reversed(skips[:-1]), spec.upsample, strict=False)
+        )
+
+    def encode(self, x: SparseTensor) -> list[SparseTensor]:
+        """The voxels after the stem and after each stage down, strides 1, 2, 4, 8, 16."""
+        voxels = [apply_layers(self.stem, x)]
+        for stage in self.downsample:
+            voxels.append(stage(voxels[-1]))
+        return voxels
+
+    def add_classifier(self, channels: int) -> None:
+        """Add the last layer; its place in the state dict is after all others."""
+        self.classifier = Classifier(channels, self.num_classes)
+
+
+class Stage(nn.Module):
+    """A transition to the next grid, then residual blocks; on the way up the skip is appended in between."""
+
+    def __init__(self, in_channels: int, skip_channels: int, spec: StageSpec, transposed: bool) -> None:
+        super().__init__()
+        self.transition = ConvBlock(in_channels, spec.transition, kernel_size=2, stride=2, transposed=transposed)
+        widths = [spec.transition + skip_channels, *(block.out_channels for block in spec.blocks)]
+        self.feature = nn.Sequential(
+            *(
+                ResidualBlock(channels, block.mid_channels, block.out_channels, block.project)
+                for channels, block in zip(widths, spec.blocks, strict=False)
+            )
+        )
+
+    def forward(self, x: SparseTensor, skip: SparseTensor | None = None) -> SparseTensor:
+        """Run the stage."""
+        x = self.transition(x)
+        if skip is not None:
+            x = x.with_feats(torch.cat([x.feats, skip.feats], 1))
+        out: SparseTensor = self.feature(x)
+        return out
