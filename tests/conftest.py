@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Must be set before torch is first imported. On a busy machine threads that spin at a barrier wait for each other's
+# time slices: the engine's tests then take five times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
