@@ -61,6 +61,10 @@ class Conv3d(nn.Module):
         if self.kernel_size == 3:
             kernel_map = x.grid.submanifold(stride)
         elif self.transposed:
+            if stride == 1:
+                raise ValueError(
+                    "a transposed convolution goes to the next finer level; stride 1 is the finest already"
+                )
             stride //= 2
             kernel_map = x.grid.down(stride).transposed
         else:

@@ -56,7 +56,7 @@ class _Convolution(torch.autograd.Function):
         kernel_map, workspace = ctx.kernel_map, ctx.workspace
         grad = grad_output.contiguous()
         grad_feats = torch.empty_like(feats) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        grad_weight = _accumulator(weight) if ctx.needs_input_grad[1] else None
         transposed_weight = weight.transpose(1, 2)
         for tile in kernel_map.transposed.tiles:
             gathered = _gather(grad, tile.in_rows, "gathered", workspace)
@@ -65,13 +65,25 @@ class _Convolution(torch.autograd.Function):
             if grad_weight is not None:
                 inputs = _gather(feats, tile.out_rows, "products", workspace)
                 for k, start, stop in tile.runs:
-                    grad_weight[k].addmm_(inputs[start:stop].t(), gathered[start:stop])
+                    _add_product(grad_weight[k], inputs[start:stop].t(), gathered[start:stop])
         if kernel_map.center is not None:
             if grad_feats is not None:
                 grad_feats.addmm_(grad, transposed_weight[kernel_map.center])
             if grad_weight is not None:
-                torch.mm(feats.t(), grad, out=grad_weight[kernel_map.center])
-        return grad_feats, grad_weight, None, None
+                _add_product(grad_weight[kernel_map.center], feats.t(), grad)
+        return grad_feats, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
+
+
+def _accumulator(weight: Tensor) -> Tensor:
+    """Zeros that sums over tiles are exact enough in: at least float32."""
+    return torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
 
 
 def _gather(feats: Tensor, rows: Tensor, name: str, workspace: Workspace) -> Tensor:
