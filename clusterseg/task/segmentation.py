@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,12 +14,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clusterseg.backbone import Backbone, BackboneOutput
+from clusterseg.cluster import ClusterHead
 from clusterseg.data.batch import Batch
 from clusterseg.errors import UserError
 from clusterseg.metrics import PointConfusion, Scores, scores
-
-if TYPE_CHECKING:
-    from clusterseg.cluster.head import ClusterHead
 
 
 class SegmentationTask(pl.LightningModule):
