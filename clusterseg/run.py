@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.backbone import Backbone
 from clusterseg.backbone.control import read_control
+from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.callbacks import RandomStates, progress
 from clusterseg.checkpoint import AtomicCheckpointIO, error_line, read_checkpoint
 from clusterseg.errors import UserError
@@ -43,6 +44,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     data = instantiate(config.data, _convert_="all")
     data.setup("fit")
     task = build_task(config, data.class_names, data.in_channels)
+    if resume is None:
+        init_weights(config, task)
     log_short_runs(config, len(data.dataset("fit")) // data.batch_size)
     has_validation = bool(data.sequences["val"])
     trainer = build_trainer(config, run_dir, has_validation)
@@ -60,13 +63,15 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
 
 
 def self_contained(config: DictConfig) -> None:
-    """Replace what depends on this machine's folders: the control file by its table, the data root by its full path."""
+    """Replace what depends on this machine's folders: the control file by its table, paths by full paths."""
     control = config.model.backbone.get("control")
     with open_dict(config):
         if isinstance(control, str):
             shipped = CONF / "control" / f"{control}.json"
             config.model.backbone.control = read_control(shipped if shipped.is_file() else control)
         config.data.root = str(Path(str(config.data.root)).expanduser().absolute())
+        if config.model.init_from is not None:
+            config.model.init_from = str(Path(str(config.model.init_from)).expanduser().absolute())
 
 
 def log_short_runs(config: DictConfig, batches: int) -> None:
@@ -138,6 +143,20 @@ def build_task(config: DictConfig, class_names: tuple[str, ...], in_channels: in
         cluster=cluster,
         config=plain(config),
     )
+
+
+def init_weights(config: DictConfig, task: SegmentationTask) -> None:
+    """Start from the weights of ``model.init_from``, if it is set, and tell what matched.
+
+    Raises:
+        UserError: The file is wrong or does not fit.
+    """
+    path = config.model.init_from
+    if path is None:
+        return
+    proj = None if task.cluster is None else task.cluster.proj
+    report = load_pretrained(str(path), task.backbone, proj, strict=config.model.init_strict)
+    rank_zero_only(log.info)("weights of %s: %s", path, report)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

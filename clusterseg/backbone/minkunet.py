@@ -29,6 +29,7 @@ class MinkUNet(SparseUNet):
     def __init__(self, cr: float = 1.0, in_channels: int = 4, num_classes: int = 19, backend: str = "native") -> None:
         spec = fixed_widths(cr)
         super().__init__(spec, in_channels, num_classes, backend)
+        self.cr = cr
         self.add_classifier(spec.upsample[-1].out_channels)
         self.tap_channels = {
             "bottleneck": spec.downsample[-1].out_channels,
