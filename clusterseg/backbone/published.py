@@ -80,3 +80,21 @@ def _in_block(parts: list[str]) -> str:
         return f"downsample.{_PLACE[layer]}.{leaf}"
     _, half, _, layer, leaf = parts
     return f"net.{3 * int(half) + _PLACE[layer]}.{leaf}"
+
+
+def published_state(backbone: Backbone, proj: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The state dict under which the original code loads a network.
+
+    Columns and tensors that the original holds and never uses are zero, its unused variances one.
+
+    Args:
+        backbone: The network.
+        proj: State dict of the cluster head's projection, which the method's first release keeps as ``proj.``.
+    """
+    layout, state = published_layout(backbone), backbone.state_dict()
+    published = {}
+    for name, own in layout.names.items():
+        published[name] = state[own].new_zeros(layout.shapes[name])
+        published[name][tuple(slice(size) for size in state[own].shape)] = state[own]
+    unused = {name: value.clone() for name, value in layout.unused.items()}
+    return published | unused | {f"proj.{name}": value.clone() for name, value in (proj or {}).items()}
