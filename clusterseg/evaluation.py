@@ -1,75 +1,99 @@
-"""Scores of a checkpoint on labelled scans: what evaluate.py calls."""
+"""Scores of checkpoints on scans, and the benchmark's submission: what evaluate.py calls."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
+from torch.utils.data import DataLoader
 
 from clusterseg.callbacks import progress
-from clusterseg.checkpoint import backbone_weights, read_checkpoint
-from clusterseg.errors import UserError
+from clusterseg.data.batch import Batch
+from clusterseg.files import write_file
 from clusterseg.metrics import Scores
-from clusterseg.run import build_backbone, save_config
-from clusterseg.task import SegmentationTask
+from clusterseg.networks import Networks, read_networks
+from clusterseg.predict.submission import LabelWriter, conclude, pack
+from clusterseg.predict.tally import Tally
+from clusterseg.predict.task import PredictionTask
+from clusterseg.predict.views import choose_views
+from clusterseg.predict.voter import Voter
+from clusterseg.run import save_config
+from clusterseg.viz.confusion import write_confusion
+from clusterseg.viz.tables import print_scores
 
 log = logging.getLogger("clusterseg")
 
 
 def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Score the checkpoint ``config.ckpt`` on ``config.split``; writes ``metrics.json`` into ``run_dir``.
+    """Score the checkpoint ``config.ckpt`` on ``config.split``; writes ``metrics.json`` and more into ``run_dir``.
 
     Returns:
-        miou, miou_present, accuracy, iou by class name, points (labelled), scans.
+        The content of ``metrics.json``: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
+        distance (by band), calibration, latency_ms, peak_memory_mib, device, tta, checkpoints.
 
     Raises:
         UserError: A setting or a file is wrong.
     """
     save_config(config, run_dir)
-    checkpoint = read_checkpoint(config.ckpt)
-    trained = OmegaConf.create(checkpoint["config"])
-    given = {key: value for key, value in config.data.items() if value is not None}
-    data = instantiate(OmegaConf.merge(trained.data, OmegaConf.create(given)), _convert_="all")
-    loader = data.eval_dataloader(config.split)
-    task = load_task(trained, checkpoint, data, str(config.ckpt))
-    trainer = eval_trainer(config, str(trained.trainer.precision))
-    trainer.validate(task, dataloaders=loader, verbose=False)
-    result = as_dict(task.val_scores, data.class_names, len(loader.dataset))
+    networks = read_networks(config.ckpt)
+    data = eval_data(config, networks)
+    dataset = data.dataset(config.split)
+    sinks = [LabelWriter(run_dir / "submission", networks.label_map)] if config.split == "test" else []
+    voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size)
+    task = PredictionTask(voter, data.num_classes, sinks)
+    trainer = eval_trainer(config, str(networks.config.trainer.precision))
+    trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
+    tally, cost = task.tally_of_all(), task.cost_of_all()
+    result = as_dict(tally, data.class_names) | cost | {"tta": config.tta, "checkpoints": list(networks.paths)}
     if trainer.is_global_zero:
-        print_table(result, f"{config.ckpt} on {config.split}")
-        write_json(result, run_dir / "metrics.json")
+        print_scores(result, f"{', '.join(networks.paths)} on {config.split}")
+        write_file(run_dir / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
+        write_confusion(tally.confusion.sum(0), data.class_names, run_dir)
         log.info("wrote %s", run_dir / "metrics.json")
+        if config.split == "test":
+            scan_ids = [files.scan_id for files in dataset.files]
+            pack(run_dir / "submission", scan_ids, run_dir / "submission.zip")
+            conclude(run_dir / "submission.zip", data.root)
     return result
 
 
-def load_task(trained: DictConfig, checkpoint: dict[str, Any], data: Any, path: str) -> SegmentationTask:
-    """The backbone of a checkpoint alone, without head, losses and optimiser.
+class SplitData(pl.LightningDataModule):
+    """One split of a data module as what a Trainer validates on; it knows the ranks by then, and deals the scans out.
 
-    Raises:
-        UserError: The weights do not fit the number of classes of the data, or the network.
+    Args:
+        data: Has `eval_dataloader`.
+        split: See there.
     """
-    weights = backbone_weights(checkpoint)
-    classes = weights["classifier.linear.bias"].numel()
-    if classes != data.num_classes:
-        raise UserError(
-            f"ckpt={path} predicts {classes} classes, the data has {data.num_classes} "
-            f"({data.label_map.name}); use data with the classes that it was trained on"
-        )
-    backbone = build_backbone(trained, data.in_channels, data.num_classes)
-    try:
-        backbone.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"ckpt={path} does not fit its own network: {error}") from None
-    return SegmentationTask(backbone, data.class_names)
+
+    def __init__(self, data: Any, split: str) -> None:
+        super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks is no mistake
+        self.data, self.split = data, split
+
+    def val_dataloader(self) -> DataLoader:
+        """Every scan of the split once, over all ranks together."""
+        self.data.trainer = self.trainer
+        loader: DataLoader = self.data.eval_dataloader(self.split)
+        return loader
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Copy a batch to the device without waiting for the copy."""
+        moved: Batch = self.data.transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
+
+def eval_data(config: DictConfig, networks: Networks) -> Any:
+    """The data module of the first checkpoint, with what ``config.data`` sets otherwise."""
+    given = {key: value for key, value in config.data.items() if value is not None}
+    settings = OmegaConf.merge(networks.config.data, OmegaConf.create({**given, "keep_points": True}))
+    return instantiate(settings, _convert_="all")
 
 
 def eval_trainer(config: DictConfig, precision: str) -> pl.Trainer:
@@ -85,36 +109,28 @@ def eval_trainer(config: DictConfig, precision: str) -> pl.Trainer:
     return trainer
 
 
-def as_dict(values: Scores, class_names: tuple[str, ...], scans: int) -> dict[str, Any]:
-    """Scores as plain numbers by name."""
+def as_dict(tally: Tally, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores as plain numbers by name; without a labelled point the scores are None."""
+    confidence, accuracy = tally.reliability()
     return {
-        "miou": float(values.miou),
-        "miou_present": float(values.miou_present),
-        "accuracy": float(values.accuracy),
-        "iou": {name: float(iou) for name, iou in zip(class_names, values.iou, strict=True)},
-        "points": int(values.points),
-        "scans": scans,
+        **_named(tally.scores(), class_names),
+        "scans": tally.scans,
+        "distance": {band: _named(values, class_names) for band, values in tally.scores_by_distance().items()},
+        "calibration": {
+            "ece": tally.calibration_error() if int(tally.bin_points.sum()) else None,
+            "confidence": confidence.tolist(),
+            "accuracy": accuracy.tolist(),
+            "points": tally.bin_points.tolist(),
+        },
     }
 
 
-def print_table(result: dict[str, Any], title: str) -> None:
-    """Print IoU per class and the means, in percent."""
-    table = Table()
-    table.add_column("class")
-    table.add_column("IoU %", justify="right")
-    for name, iou in result["iou"].items():
-        table.add_row(name, f"{100 * iou:.2f}")
-    table.add_section()
-    for name in ("miou", "miou_present", "accuracy"):
-        table.add_row(name, f"{100 * result[name]:.2f}")
-    console = Console()
-    console.print(title, highlight=False, soft_wrap=True)
-    console.print(table)
-    console.print(f"{result['points']:,} labelled points in {result['scans']} scans", highlight=False)
-
-
-def write_json(result: dict[str, Any], path: Path) -> None:
-    """Write a JSON file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, path)
+def _named(values: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
+    labelled = int(values.points) > 0
+    return {
+        "miou": float(values.miou) if labelled else None,
+        "miou_present": float(values.miou_present) if labelled else None,
+        "accuracy": float(values.accuracy) if labelled else None,
+        "iou": {n: float(iou) if labelled else None for n, iou in zip(class_names, values.iou, strict=True)},
+        "points": int(values.points),
+    }

@@ -19,3 +19,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared folder at {folder}: point CLUSTERSEG_SHARED at it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``data`` (sequences 00 and 08) and ``run/checkpoints/{last,best}.ckpt`` of the tiny network."""
+    from tiny_run import train_tiny  # imports torch
+
+    return train_tiny(tmp_path_factory.mktemp("tiny"))

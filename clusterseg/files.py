@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clusterseg.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, which takes its place when all went well; makes the folder.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); choose a folder that you may write, on a disk with room"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """Name of the temporary file of this process for a file."""
+    return f".{name}.{os.getpid()}.tmp"
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file, text as UTF-8.
+
+    Raises:
+        UserError: See `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

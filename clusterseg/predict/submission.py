@@ -1,0 +1,97 @@
+"""The benchmark's submission: one label file per test scan, packed into ``submission.zip``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from clusterseg.data.label_map import LabelMap
+from clusterseg.data.scan import write_labels
+from clusterseg.errors import UserError
+from clusterseg.files import replacing, write_file
+from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.validate import validate
+
+UPLOAD = "https://www.codabench.org/competitions/12448/"
+# The entries that the benchmark's server reads; see "Validation" in the README of semantic-kitti-api.
+DESCRIPTION = """method name: {name}
+method description:
+project url:
+publication url:
+bibtex:
+organization or affiliation:
+"""
+_TIME = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
+log = logging.getLogger("clusterseg")
+
+
+class LabelWriter:
+    """Writes the prediction of each scan as ``sequences/XX/predictions/NNNNNN.label``, in raw ids, for every point.
+
+    Args:
+        folder: Where ``sequences`` goes.
+        label_map: Train ids to raw ids.
+    """
+
+    def __init__(self, folder: Path, label_map: LabelMap) -> None:
+        self.folder = folder
+        self.label_map = label_map
+
+    def __call__(self, scan: PredictedScan) -> None:
+        """Write one scan."""
+        write_labels(self.folder / label_name(scan.scan_id), self.label_map.to_raw(scan.predictions))
+
+
+def label_name(scan_id: str) -> str:
+    """Path of a scan's prediction within a submission: ``11/000000`` -> ``sequences/11/predictions/000000.label``."""
+    sequence, frame = scan_id.split("/")
+    return f"sequences/{sequence}/predictions/{frame}.label"
+
+
+def pack(folder: Path, scan_ids: Iterable[str], target: Path, name: str = "clusterseg") -> None:
+    """Pack the predictions of some scans and ``description.txt`` into a zip file.
+
+    Folders get entries of their own: the benchmark's script looks for them. A ``description.txt`` that is already in
+    the folder is kept, so that a person can fill it in once.
+
+    Args:
+        folder: Where `LabelWriter` wrote to.
+        scan_ids: The scans to pack.
+        target: The zip file.
+        name: Name of the method, for the description.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    description = folder / "description.txt"
+    if not description.exists():
+        write_file(description, DESCRIPTION.format(name=name))
+    files = sorted(label_name(scan_id) for scan_id in scan_ids)
+    folders = sorted({f"{parent.as_posix()}/" for file in files for parent in Path(file).parents if parent.name})
+    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in folders:
+            archive.writestr(_info(entry), b"")
+        for file in ["description.txt", *files]:
+            archive.writestr(_info(file), (folder / file).read_bytes())
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _TIME)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = (0o40755 << 16 | 0x10) if name.endswith("/") else 0o100644 << 16
+    return info
+
+
+def conclude(target: Path, root: str | os.PathLike[str]) -> None:
+    """Validate a packed submission against the scans under ``data.root``, and tell whether it is ready."""
+    try:
+        checked = validate(target, root)
+    except UserError as error:
+        log.warning("NOT ready to upload: %s", error)
+        return
+    log.info("%s", checked.verdict(target))
+    if checked.complete:
+        log.info("fill in description.txt in it if you like, then upload it at %s", UPLOAD)

@@ -1,0 +1,111 @@
+"""Runs a voter over scans under a Trainer: counts them, and hands each one on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from clusterseg.data.batch import Batch
+from clusterseg.distributed import gather_objects
+from clusterseg.predict.cost import Cost, summarise
+from clusterseg.predict.tally import Tally, count, total
+from clusterseg.predict.voter import Vote, Voter
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedScan:
+    """One scan with its predictions, on the CPU.
+
+    Attributes:
+        scan_id: Sequence and frame, e.g. `08/000004`.
+        points: x, y, z (metres), remission, as on disk.
+        targets: Train id of each point, or `IGNORE_INDEX`.
+        predictions: Train id of each point.
+        confidence: Probability of the prediction, in 0..1.
+    """
+
+    scan_id: str
+    points: Float32[np.ndarray, "points 4"]
+    targets: Int64[np.ndarray, " points"]
+    predictions: Int64[np.ndarray, " points"]
+    confidence: Float32[np.ndarray, " points"]
+
+
+Sink = Callable[[PredictedScan], None]
+
+
+class PredictionTask(pl.LightningModule):
+    """Predicts scans, for `Trainer.validate` (which counts, too) and `Trainer.predict`.
+
+    It keeps sums only, so memory does not grow with the number of scans. Each rank counts its own; `tally_of_all` and
+    `cost_of_all` add them up after the loop, also where a rank had no scan.
+
+    Args:
+        voter: Decides on the points.
+        num_classes: Number of train ids.
+        sinks: Called with every scan, in order.
+    """
+
+    def __init__(self, voter: Voter, num_classes: int, sinks: Sequence[Sink] = ()) -> None:
+        super().__init__()
+        self.voter = voter
+        self.num_classes = num_classes
+        self.sinks = tuple(sinks)
+        self.tally = Tally.zero(num_classes)
+        self.cost = Cost(torch.device("cpu"))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict, count and hand on the scans of a batch."""
+        vote = self._vote(batch)
+        points = _points(batch)
+        self.tally += count(
+            vote.predictions, vote.confidence, batch.point_targets, points[:, :3], self.num_classes, batch.num_scans
+        )
+        self._hand_on(batch, vote)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict and hand on the scans of a batch."""
+        self._hand_on(batch, self._vote(batch))
+
+    def _vote(self, batch: Batch) -> Vote:
+        self.cost.device = batch.feats.device
+        with self.cost.timing(batch.num_scans):
+            vote: Vote = self.voter(batch)
+        return vote
+
+    def _hand_on(self, batch: Batch, vote: Vote) -> None:
+        if self.sinks:
+            for scan in split(batch, vote):
+                for sink in self.sinks:
+                    sink(scan)
+
+    def tally_of_all(self) -> Tally:
+        """The counts of all ranks together; every rank must call it."""
+        return total(gather_objects(self.tally), self.num_classes)
+
+    def cost_of_all(self) -> dict[str, object]:
+        """Latency and memory over all ranks; every rank must call it."""
+        return summarise(gather_objects(self.cost.summary()))
+
+
+def split(batch: Batch, vote: Vote) -> Iterator[PredictedScan]:
+    """Take a batch apart into its scans."""
+    counts = batch.point_counts.tolist()
+
+    def parts(tensor: Tensor) -> list[np.ndarray]:
+        return [part.numpy() for part in torch.split(tensor.cpu(), counts)]
+
+    columns = [parts(t) for t in (_points(batch), batch.point_targets, vote.predictions, vote.confidence)]
+    for scan_id, *values in zip(batch.scan_ids, *columns, strict=True):
+        yield PredictedScan(scan_id, *values)
+
+
+def _points(batch: Batch) -> Float32[Tensor, "points 4"]:
+    assert batch.points is not None, "the data module was built without keep_points"
+    return batch.points

@@ -1,0 +1,203 @@
+"""Checks a submission as the benchmark's server would, and more: ``python -m clusterseg.predict.validate PATH``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
+from clusterseg.data.sequences import find_sequences, list_scans
+from clusterseg.errors import UserError
+from clusterseg.predict.members import FolderMembers, Members, ZipMembers
+
+# Scans of the test sequences of SemanticKITTI (those of the KITTI odometry benchmark).
+TEST_SCANS = {
+    "11": 921, "12": 1061, "13": 3281, "14": 631, "15": 1901, "16": 1731,
+    "17": 491, "18": 1801, "19": 4981, "20": 831, "21": 2721,
+}  # fmt: skip
+_DESCRIPTION = "description.txt"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A submission that passed.
+
+    Attributes:
+        scans: Scans inside.
+        complete: Whether these are all scans of the benchmark's test sequences.
+    """
+
+    scans: int
+    complete: bool
+
+    def verdict(self, path: Path) -> str:
+        """One line that says whether it can be uploaded."""
+        total = sum(TEST_SCANS.values())
+        if self.complete:
+            return f"{path}: valid and complete, {self.scans:,} scans of sequences 11-21: ready to upload"
+        return (
+            f"{path}: valid for the scans at hand, but NOT ready to upload: it holds {self.scans:,} of the {total:,} "
+            "scans of sequences 11-21; download all test scans and predict them"
+        )
+
+
+def validate(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Checked:
+    """Check a submission: every scan there, of the right length, only valid ids, nothing else inside.
+
+    Args:
+        path: The zip file, or the folder that holds ``sequences``.
+        root: As ``data.root``; the scans that must be there are those of 11-21 under it, and their points are counted.
+            None: all 20,351 scans of the benchmark; points are not counted.
+
+    Raises:
+        UserError: The first thing that is wrong.
+    """
+    members = _open(Path(path))
+    expected = _expected(root)
+    _check_layout(members, expected)
+    _check_names(members, expected)
+    valid = _valid_ids()
+    for name, points in expected.items():
+        _check_size(members, name, points)
+        _check_ids(members, name, valid)
+    whole = {name for sequence, frames in TEST_SCANS.items() for name in _names(sequence, frames)}
+    return Checked(len(expected), whole == expected.keys())
+
+
+def _open(path: Path) -> Members:
+    if path.is_dir():
+        members: Members = FolderMembers(path)
+    elif path.is_file():
+        members = ZipMembers(path)
+    else:
+        raise UserError(f"{path}: no such file or folder; give a submission.zip, or the folder that holds `sequences`")
+    if not members.sizes:
+        raise UserError(f"{path}: holds no file; write the predictions first: python evaluate.py split=test ckpt=...")
+    return members
+
+
+def _names(sequence: str, frames: int) -> list[str]:
+    return [f"sequences/{sequence}/predictions/{frame:06d}.label" for frame in range(frames)]
+
+
+def _expected(root: str | os.PathLike[str] | None) -> dict[str, int | None]:
+    """Points of each label file that must be there; None where they are not known."""
+    if root is None:
+        return {name: None for sequence, frames in TEST_SCANS.items() for name in _names(sequence, frames)}
+    present = [sequence for sequence in find_sequences(root) if sequence in TEST_SCANS]
+    if not present:
+        raise UserError(f"data.root={root}: none of the test sequences 11-21 is there; leave data.root out, or fix it")
+    scans = list_scans(root, present, "data.sequences.test", require_labels=False)
+    return {
+        "sequences/{}/predictions/{}.label".format(*scan.scan_id.split("/")): scan.scan.stat().st_size // 16
+        for scan in scans
+    }
+
+
+def _check_layout(members: Members, expected: dict[str, int | None]) -> None:
+    path = members.path
+    if not any(name.startswith("sequences/") for name in members.sizes):
+        wrapped = [name for name in members.sizes if "/sequences/" in f"/{name}"]
+        if wrapped:
+            outer = wrapped[0].split("/sequences/")[0]
+            raise UserError(
+                f"{path}: `sequences` lies inside {outer}/; it must be at the top: pack from within {outer}"
+            )
+        raise UserError(
+            f"{path}: no folder `sequences` at the top; expected sequences/11/predictions/000000.label, ..."
+        )
+    for sequence in sorted({name.split("/")[1] for name in expected}):
+        prefix = f"sequences/{sequence}/"
+        inside = [name for name in members.sizes if name.startswith(prefix)]
+        if not inside:
+            raise UserError(f"{path}: sequence {sequence} is missing; expected {prefix}predictions/000000.label, ...")
+        if not any(name.startswith(f"{prefix}predictions/") for name in inside):
+            raise UserError(f"{path}: {inside[0]} is not in a folder `predictions`; expected {prefix}predictions/")
+        for folder in ("sequences/", prefix, f"{prefix}predictions/"):
+            if folder not in members.folders:
+                raise UserError(
+                    f"{path}: the zip has no entry for the folder {folder}, which the server looks for; "
+                    "pack it with `zip -r` (without -D)"
+                )
+
+
+def _check_names(members: Members, expected: dict[str, int | None]) -> None:
+    path = members.path
+    for name in sorted(members.sizes.keys() - expected.keys() - {_DESCRIPTION}):
+        number = re.fullmatch(r"sequences/(\d+)/predictions/(\d+)\.label", name)
+        if number and number[1] not in TEST_SCANS:
+            raise UserError(f"{path}: {name} is of sequence {number[1]}, which is no test sequence; leave it out")
+        if number and len(number[2]) != 6:
+            raise UserError(f"{path}: {name}: frames are named with six digits, as {int(number[2]):06d}.label")
+        if number:
+            raise UserError(f"{path}: {name} belongs to no scan; leave it out, or check that the frames are the scans'")
+        raise UserError(f"{path}: {name} does not belong in a submission; only label files and {_DESCRIPTION} do")
+    missing = sorted(expected.keys() - members.sizes.keys())
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing):,} of {len(expected):,} scans are missing, first {missing[0]}; predict them all"
+        )
+
+
+def _check_size(members: Members, name: str, points: int | None) -> None:
+    size = members.sizes[name]
+    if size == 0:
+        raise UserError(f"{members.path}: {name} is empty; expected a label (uint32) per point: predict it again")
+    if size % 4:
+        raise UserError(f"{members.path}: {name} has {size} bytes, not a whole number of uint32 labels; write it again")
+    if points is not None and size != 4 * points:
+        raise UserError(
+            f"{members.path}: {name} has {size // 4:,} labels, its scan {points:,} points; "
+            "predict every point, also those dropped by a voxel grid or a cap"
+        )
+
+
+def _valid_ids() -> np.ndarray:
+    """Whether each id of 16 bits is one that the benchmark counts as a class."""
+    train = load_label_map("semantickitti").raw_to_train
+    return (train >= 0) & (train != IGNORE_INDEX)
+
+
+def _check_ids(members: Members, name: str, valid: np.ndarray) -> None:
+    labels = np.frombuffer(members.read(name), "<u4")
+    if (labels >> 16).any():
+        raise UserError(
+            f"{members.path}: {name} has instance numbers in the upper 16 bits (or is no uint32 file); "
+            "write the semantic id alone: labels & 0xFFFF"
+        )
+    if valid[labels].all():
+        return
+    wrong = np.unique(labels[~valid[labels]])
+    if wrong.tolist() == [0]:
+        count = int((labels == 0).sum())
+        raise UserError(f"{members.path}: {name} leaves {count:,} points unlabelled (id 0); give each point a class")
+    if labels.max() <= 19:
+        raise UserError(
+            f"{members.path}: {name} holds only ids 0-19: these are train ids; map them back to raw ids, "
+            "as 1 -> 10 (car), 9 -> 40 (road)"
+        )
+    raise UserError(f"{members.path}: {name} holds ids that are no class: {wrong[:10].tolist()}; write raw ids")
+
+
+def main() -> None:
+    """Validate a submission from the command line; exit status 2 if it is broken."""
+    parser = argparse.ArgumentParser(prog="python -m clusterseg.predict.validate", description=__doc__)
+    parser.add_argument("path", help="submission.zip, or the folder that holds `sequences`")
+    parser.add_argument("root", nargs="?", metavar="data.root=DIR", help="the scans, to count their points")
+    arguments = parser.parse_args()
+    root = None if arguments.root is None else arguments.root.removeprefix("data.root=")
+    try:
+        print(validate(arguments.path, root).verdict(Path(arguments.path)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

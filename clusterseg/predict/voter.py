@@ -1,0 +1,83 @@
+"""From a batch of scans to one decision per point: networks x views, voted in probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from clusterseg.data.batch import Batch, collate
+from clusterseg.data.sample import build_sample
+from clusterseg.predict.views import View
+
+
+@dataclass(frozen=True, eq=False)
+class Vote:
+    """The decision on every point of a batch.
+
+    Attributes:
+        predictions: Train id.
+        confidence: Mean over the votes of the probability of that class, in 0..1.
+    """
+
+    predictions: Int64[Tensor, " points"]
+    confidence: Float[Tensor, " points"]
+
+
+class Voter(nn.Module):
+    """Networks that look at each scan in several views.
+
+    A single network in a single view decides by its logits, so that this is exactly the network alone; more of them
+    decide by the mean of their probabilities (softmax).
+
+    Args:
+        networks: From feats (voxels, 4), coords (voxels, 4) to an output with ``logits`` (voxels, classes).
+        views: How to look at each scan.
+        voxel_size: Edge of a voxel in metres, for the views that are not the identity.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], views: Sequence[View] = (View(),), voxel_size: float = 0.05):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.views = tuple(views)
+        self.voxel_size = voxel_size
+
+    def forward(self, batch: Batch) -> Vote:
+        """Decide on every point; needs ``batch.points`` for a view other than the identity."""
+        votes = len(self.networks) * len(self.views)
+        total: Tensor | None = None
+        for logits, inverse_map in self._outputs(batch):
+            probabilities = logits.softmax(1)
+            if votes == 1:
+                predictions = logits.argmax(1)
+                confidence = probabilities.gather(1, predictions[:, None])[:, 0]
+                return Vote(predictions[inverse_map], confidence[inverse_map])
+            points = probabilities[inverse_map]
+            total = points if total is None else total.add_(points)
+        assert total is not None
+        best, predictions = total.max(1)
+        return Vote(predictions, best / votes)
+
+    def _outputs(self, batch: Batch) -> Iterator[tuple[Float[Tensor, "voxels classes"], Int64[Tensor, " points"]]]:
+        for view in self.views:
+            seen = batch if view.is_identity else see(batch, view, self.voxel_size)
+            for network in self.networks:
+                yield network(seen.feats, seen.coords).logits.float(), seen.inverse_map
+
+
+def see(batch: Batch, view: View, voxel_size: float) -> Batch:
+    """Voxelise a batch again as seen in a view; the points keep their order.
+
+    Raises:
+        UserError: See `clusterseg.data.voxelize.voxelize`.
+    """
+    assert batch.points is not None, "the data module was built without keep_points"
+    scans = torch.split(batch.points.cpu(), batch.point_counts.tolist())
+    samples = [
+        build_sample(points.numpy(), None, scan_id, voxel_size=voxel_size, transforms=[view])
+        for points, scan_id in zip(scans, batch.scan_ids, strict=True)
+    ]
+    return collate(samples).to(batch.feats.device)

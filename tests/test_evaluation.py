@@ -1,0 +1,115 @@
+"""evaluate.py from a checkpoint to what it leaves in its run folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmark import LEARNING_MAP_INV, benchmark_scores
+from omegaconf import DictConfig
+from tiny_run import configure
+
+from clusterseg.data.scan import read_labels
+from clusterseg.errors import UserError
+from clusterseg.evaluation import evaluate
+from clusterseg.predict.validate import validate
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def evaluating(tiny_run: Path, *overrides: str) -> DictConfig:
+    return configure("evaluate", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", "trainer=cpu", *overrides)
+
+
+@pytest.fixture(scope="module")
+def test_tree(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A partial 11-21: the scans of 08, with labels, as sequences 11 and 21."""
+    root = tmp_path_factory.mktemp("tree")
+    for sequence in ("11", "21"):
+        for kind in ("velodyne", "labels"):
+            (root / sequence / kind).mkdir(parents=True)
+            for file in (tiny_run / "data" / "08" / kind).iterdir():
+                (root / sequence / kind / file.name).write_bytes(file.read_bytes())
+    return root
+
+
+def test_what_a_run_leaves(tiny_run: Path, tmp_path: Path) -> None:
+    result = evaluate(evaluating(tiny_run), tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert result["scans"] == 3
+    assert result["latency_ms"]["scans"] == 2, "the first scan pays for warming up"
+    assert result["latency_ms"]["slowest"] >= result["latency_ms"]["mean"] > 0
+    assert 10 < result["peak_memory_mib"] < 100_000
+    assert sum(band["points"] for band in result["distance"].values()) == result["points"] == 3 * 4900
+    assert 0 <= result["calibration"]["ece"] <= 1
+    rows = list(csv.reader((tmp_path / "confusion.csv").read_text().splitlines()))
+    counts = np.array([[int(value) for value in row[1:]] for row in rows[1:]])
+    assert counts.shape == (19, 19)
+    assert counts.trace() / counts.sum() == pytest.approx(result["accuracy"], abs=1e-12)
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_test_split_writes_a_submission_that_scores_the_same(
+    tiny_run: Path, test_tree: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    overrides = (f"data.root={test_tree}", "data.sequences={test:[11,21]}")
+    result = evaluate(evaluating(tiny_run, "split=test", *overrides), tmp_path)
+    checked = validate(tmp_path / "submission.zip", test_tree)
+    assert checked.scans == result["scans"] == 6
+    assert not checked.complete
+    assert "NOT ready to upload" in caplog.text
+    with pytest.raises(UserError, match="sequence 12 is missing"):
+        validate(tmp_path / "submission.zip")
+    scans = []
+    for label in sorted((test_tree).glob("*/labels/*.label")):
+        truth = read_labels(label, 4900)
+        written = tmp_path / "submission/sequences" / label.parts[-3] / "predictions" / label.name
+        scans.append((truth, read_labels(written, 4900)))
+        assert set(np.unique(scans[-1][1]).tolist()) <= set(LEARNING_MAP_INV.values())
+    miou, accuracy, iou = benchmark_scores(scans)
+    assert result["miou"] == pytest.approx(miou, abs=1e-9)
+    assert result["accuracy"] == pytest.approx(accuracy, abs=1e-9)
+    assert list(result["iou"].values()) == pytest.approx(iou, abs=1e-9)
+
+
+def test_scans_without_labels_have_no_scores(tiny_run: Path, test_tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "tree/11/velodyne").mkdir(parents=True)
+    (tmp_path / "tree/11/velodyne/000000.bin").write_bytes((test_tree / "11/velodyne/000000.bin").read_bytes())
+    overrides = (f"data.root={tmp_path / 'tree'}", "data.sequences={test:[11]}")
+    result = evaluate(evaluating(tiny_run, "split=test", *overrides), tmp_path / "out")
+    assert (result["miou"], result["points"], result["scans"]) == (None, 0, 1)
+    assert validate(tmp_path / "out/submission.zip", tmp_path / "tree").scans == 1
+
+
+def test_train_split_is_every_scan_without_augmentation(tiny_run: Path, tmp_path: Path) -> None:
+    results = [evaluate(evaluating(tiny_run, "split=train"), tmp_path / str(i)) for i in range(2)]
+    assert results[0]["scans"] == 4
+    assert results[0]["iou"] == results[1]["iou"]
+    assert evaluate(evaluating(tiny_run, "split=all"), tmp_path / "all")["scans"] == 7
+
+
+@pytest.mark.parametrize("scans", [3, 1])
+def test_two_ranks_count_every_scan_once(tiny_run: Path, tmp_path: Path, scans: int) -> None:
+    alone = evaluate(evaluating(tiny_run, f"+data.max_scans={scans}"), tmp_path / "alone")
+    command = [sys.executable, "evaluate.py", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", "trainer=ddp_cpu"]
+    command += [f"+data.max_scans={scans}", f"hydra.run.dir={tmp_path / 'two'}"]
+    ended = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    assert ended.returncode == 0, ended.stderr.decode()
+    together = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    assert together["scans"] == alone["scans"] == scans
+    assert together["points"] == alone["points"] == scans * 4900
+    assert together["iou"] == alone["iou"]
+    assert together["calibration"]["ece"] == pytest.approx(alone["calibration"]["ece"], abs=1e-12)
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ckpt is not set"):
+        evaluate(configure("evaluate", "trainer=cpu"), tmp_path)

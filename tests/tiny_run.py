@@ -1,0 +1,40 @@
+"""The tiny network trained on the tiny scans, for tests of what comes after training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, open_dict
+from tiny import write_control, write_dataset
+
+from clusterseg.run import CONF, train
+
+
+def configure(name: str, *overrides: str) -> DictConfig:
+    """Compose a configuration as a command would."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, [*overrides], return_hydra_config=True)
+    with open_dict(config):
+        del config["hydra"]
+        if "name" in config:
+            config.name = "test"
+    return config
+
+
+def train_tiny(folder: Path) -> Path:
+    """Write ``data`` (sequences 00 and 08) and train into ``run``; returns the folder."""
+    config = configure(
+        "train",
+        f"data.root={write_dataset(folder / 'data', {'00': 4, '08': 3})}",
+        "data.sequences.train=[00]",
+        "data.sequences.val=[08]",
+        "data.num_workers=0",
+        f"model.backbone.control={write_control(folder / 'net.config')}",
+        "optim=adamw",
+        "optim.optimizer.lr=0.02",
+        "trainer=cpu",
+        "trainer.max_epochs=3",
+    )
+    train(config, folder / "run")
+    return folder
