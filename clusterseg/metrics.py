@@ -59,3 +59,37 @@ class PointConfusion(MulticlassConfusionMatrix):
     def scores(self) -> Scores:
         """Scores of everything counted so far, over all ranks."""
         return scores(self.compute())
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well clusters match known subclasses.
+
+    Attributes:
+        ari: Adjusted Rand index: 1 for the same partition, 0 on average for a random one (Hubert and Arabie, 1985).
+        purity: Share of the points in the commonest subclass of their cluster.
+        purity_of_one: The purity that a single cluster would have; more clusters cannot have less.
+        points: Points counted.
+    """
+
+    ari: float
+    purity: float
+    purity_of_one: float
+    points: int
+
+
+def agreement(contingency: Int[Tensor, "clusters subclasses"]) -> Agreement:
+    """Agreement of two partitions from the number of points in each pair of parts."""
+    counts = contingency.double()
+    total = counts.sum()
+
+    def pairs(n: Tensor) -> Tensor:
+        return (n * (n - 1) / 2).sum()
+
+    together, rows, columns = pairs(counts), pairs(counts.sum(1)), pairs(counts.sum(0))
+    expected = rows * columns / pairs(total).clamp(min=1)
+    most = (rows + columns) / 2
+    ari = 1.0 if most == expected else float((together - expected) / (most - expected))
+    size = total.clamp(min=1)
+    purity, one = counts.amax(1).sum() / size, counts.sum(0).max() / size
+    return Agreement(ari, float(purity), float(one), int(total))

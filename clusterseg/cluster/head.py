@@ -176,6 +176,31 @@ class ClusterHead(nn.Module):
                 stats["drift"] = self._update(members)
         return ClusterOutput(losses, stats)
 
+    @torch.no_grad()
+    def subclasses(
+        self, features: Float[Tensor, "voxels channels"], labels: Int[Tensor, " voxels"], chunk: int = 16384
+    ) -> Int[Tensor, " voxels"]:
+        """The cluster (0..K-1 within its class) whose centre is nearest, to look at; call in evaluation mode.
+
+        Args:
+            features: tapped backbone features.
+            labels: the class of each voxel, 255 to ignore.
+            chunk: voxels at a time, which bounds the memory.
+
+        Returns:
+            -1 where the label is ignored or its class has no centre yet.
+        """
+        known = (labels >= 0) & (labels < len(self.class_names))
+        classes = torch.where(known, labels, 0)
+        centers = self.centers.vectors.flatten(0, 1)
+        nearest = []
+        for rows, label in zip(features.split(chunk), classes.split(chunk), strict=True):
+            embeddings, _ = unit_rows(project(self.proj, rows.float(), torch.ones_like(label, dtype=torch.bool)))
+            scores = (embeddings @ centers.T).unflatten(1, self.centers.seeded.shape)
+            scores = scores.masked_fill(~self.centers.seeded, -2.0)
+            nearest.append(scores[torch.arange(len(label), device=label.device), label].argmax(1))
+        return torch.where(known & self.centers.seeded.any(1)[classes], torch.cat(nearest), -1)
+
     def _seed(self, table: Tensor, present: Tensor) -> None:
         self.bank.clear(self.centers.seed(table, present).flatten())
 

@@ -53,6 +53,9 @@ class SegmentationTask(pl.LightningModule):
         self.class_names = tuple(class_names)
         self.train_confusion = PointConfusion(len(class_names))
         self.val_confusion = PointConfusion(len(class_names))
+        if cluster is not None:  # ranks agree on it by themselves: DDP need not send some 10 MB of bank a step
+            own = [f"cluster.{name}" for name, _ in cluster.named_buffers() if not name.startswith("proj.")]
+            self._ddp_params_and_buffers_to_ignore = own
         self._optimizer, self._scheduler = optimizer, scheduler
         self._config = dict(config or {})
 

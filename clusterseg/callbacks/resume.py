@@ -1,0 +1,81 @@
+"""What a resumed run needs: its last checkpoint and the random states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from clusterseg.distributed import gather_objects
+
+
+class LastCheckpoint(Callback):
+    """Writes ``checkpoints/last.ckpt``, from which a run can be resumed exactly.
+
+    It is written after each validation, after each epoch without one, at the last step, and every ``every_n_steps``.
+    (Not at Lightning's end of an epoch: a state from there counts the epoch twice where ``max_steps`` is set.)
+
+    Args:
+        folder: The run folder.
+        every_n_steps: Optimiser steps between two more writes, or None.
+    """
+
+    def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
+        self.path = folder / "checkpoints" / "last.ckpt"
+        self.every_n_steps = every_n_steps
+        self._step = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write in the middle of an epoch, at its end, or at the last step, if it is time."""
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        due = stepped and self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        unvalidated = trainer.is_last_batch and not _validates(trainer)
+        if due or unvalidated or trainer.global_step == trainer.max_steps:
+            trainer.save_checkpoint(self.path)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write after a validation during training."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path)
+
+
+def _validates(trainer: pl.Trainer) -> bool:
+    """Whether this epoch ends with a validation."""
+    every = trainer.check_val_every_n_epoch
+    return trainer.enable_validation and (every is None or (trainer.current_epoch + 1) % every == 0)
+
+
+class RandomStates(Callback):
+    """Keeps the random states of all ranks in the checkpoint, so that a resumed run draws the same numbers.
+
+    A run resumed on another number of ranks starts from its seed instead.
+    """
+
+    def __init__(self) -> None:
+        self._restored: list[dict[str, Tensor]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of every rank's generators."""
+        state = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state()
+        return {"ranks": gather_objects(state)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember the states until training starts."""
+        self._restored = state_dict["ranks"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore this rank's states."""
+        if len(self._restored) == trainer.world_size:
+            mine = self._restored[trainer.global_rank]
+            torch.set_rng_state(mine["cpu"].cpu())
+            if "cuda" in mine and torch.cuda.is_available():
+                torch.cuda.set_rng_state(mine["cuda"].cpu())
+        self._restored = []

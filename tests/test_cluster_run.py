@@ -1,0 +1,89 @@
+"""Whole runs with the cluster head on streets: report, resume, and a test-time network without the head."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from test_run import configure, evaluating, rows
+from tiny import write_control
+
+from clusterseg.evaluation import evaluate
+from clusterseg.run import train
+
+STREETS = "{scans: 2, azimuths: 128, beams: 16, sequences: [0, 8]}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cluster")
+    write_control(folder / "net.config")
+    return folder
+
+
+def clustering(folder: Path, *overrides: str) -> DictConfig:
+    config = configure(
+        "train",
+        "data=streets",
+        f"data.root={folder / 'streets'}",
+        f"data.recipe={STREETS}",
+        "data.sequences.train=[0]",
+        "data.sequences.val=[8]",
+        "data.batch_size=1",
+        "model=spvnas_cluster",
+        f"model.backbone.control={folder / 'net.config'}",
+        "model.cluster.clusters_per_class=4",
+        "model.cluster.ramp_steps=2",
+        "optim=adamw",
+        "trainer=cpu",
+        *overrides,
+    )
+    config.optim.scheduler = {"_target_": "clusterseg.optim.constant", "_partial_": True}
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    train(clustering(folder, "trainer.max_steps=12", "trainer.max_epochs=-1"), folder / "run")
+    return folder / "run"
+
+
+def test_every_logged_number_is_finite(trained: Path) -> None:
+    table = rows(trained)
+    values = [float(value) for row in table for value in row.values() if value]
+    assert all(math.isfinite(value) for value in values)
+    expected = {"train/loss_point_point", "train/loss_point_center", "train/loss_point_bank"}
+    expected |= {f"cluster/{name}" for name in ("entropy", "drift", "bank_fill", "hard", "used/road")}
+    assert expected <= table[0].keys()
+
+
+def test_the_report_shows_the_clusters(trained: Path) -> None:
+    assert (trained / "clusters.png").read_bytes().startswith(b"\x89PNG")
+    report = json.loads((trained / "clusters.json").read_text())
+    assert report["road"]["points"] > 100
+    assert all(0 <= row["purity_of_one"] <= row["purity"] <= 1 for row in report.values())
+    assert all(-1 <= row["ari"] <= 1 for row in report.values())
+
+
+def test_twelve_steps_are_six_and_six(folder: Path, trained: Path, tmp_path: Path) -> None:
+    endless = "trainer.max_epochs=-1"
+    train(clustering(folder, "trainer.max_steps=6", endless), tmp_path)
+    train(clustering(folder, "trainer.max_steps=12", endless, "ckpt=last"), tmp_path)
+    states = [
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (trained, tmp_path)
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert {"cluster.centers.vectors", "cluster.bank.rows", "cluster.step"} <= states[0].keys()
+    assert int(states[0]["cluster.step"]) == 12
+    assert [key for key in states[0] if not torch.equal(states[0][key], states[1][key])] == []
+
+
+def test_evaluation_drops_the_head(trained: Path, tmp_path: Path) -> None:
+    result = evaluate(evaluating(trained / "checkpoints" / "last.ckpt"), tmp_path)
+    assert result["scans"] == 2
+    logged = [row for row in rows(trained) if row["val/miou"]]
+    assert result["miou"] == pytest.approx(float(logged[-1]["val/miou"]), abs=1e-6)
