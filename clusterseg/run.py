@@ -64,14 +64,20 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
 
 def self_contained(config: DictConfig) -> None:
     """Replace what depends on this machine's folders: the control file by its table, paths by full paths."""
-    control = config.model.backbone.get("control")
+    inline_control(config)
     with open_dict(config):
-        if isinstance(control, str):
-            shipped = CONF / "control" / f"{control}.json"
-            config.model.backbone.control = read_control(shipped if shipped.is_file() else control)
         config.data.root = str(Path(str(config.data.root)).expanduser().absolute())
         if config.model.init_from is not None:
             config.model.init_from = str(Path(str(config.model.init_from)).expanduser().absolute())
+
+
+def inline_control(config: DictConfig) -> None:
+    """Replace the name or the path of a control file by its table."""
+    control = config.model.backbone.get("control")
+    if isinstance(control, str):
+        shipped = CONF / "control" / f"{control}.json"
+        with open_dict(config):
+            config.model.backbone.control = read_control(shipped if shipped.is_file() else control)
 
 
 def log_short_runs(config: DictConfig, batches: int) -> None:

@@ -44,15 +44,20 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_macs(network: SparseUNet, size: ScanSize) -> int:
-    """MACs of all convolutions and linear layers; normalisation, activations and interpolation are left out."""
-    total = 0
+def layer_macs(network: SparseUNet, size: ScanSize) -> dict[str, int]:
+    """MACs of each convolution and linear layer, by its name in the network."""
+    macs = {}
     for name, layer in network.named_modules():
         if isinstance(layer, Conv3d):
-            total += _pairs(name, layer, size) * layer.in_channels * layer.out_channels
+            macs[name] = _pairs(name, layer, size) * layer.in_channels * layer.out_channels
         elif isinstance(layer, nn.Linear):
-            total += size.voxels[1] * layer.in_features * layer.out_features
-    return total
+            macs[name] = size.voxels[1] * layer.in_features * layer.out_features
+    return macs
+
+
+def count_macs(network: SparseUNet, size: ScanSize) -> int:
+    """MACs of all convolutions and linear layers; normalisation, activations and interpolation are left out."""
+    return sum(layer_macs(network, size).values())
 
 
 def _pairs(name: str, layer: Conv3d, size: ScanSize) -> int:
