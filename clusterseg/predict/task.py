@@ -69,9 +69,11 @@ class PredictionTask(pl.LightningModule):
         )
         self._hand_on(batch, vote)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        """Predict and hand on the scans of a batch."""
-        self._hand_on(batch, self._vote(batch))
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Predict and hand on the scans of a batch; returns the train id of every point."""
+        vote = self._vote(batch)
+        self._hand_on(batch, vote)
+        return vote.predictions
 
     def _vote(self, batch: Batch) -> Vote:
         self.cost.device = batch.feats.device
