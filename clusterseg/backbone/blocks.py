@@ -61,7 +61,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Run the block."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.net(x).map(lambda feats: self.act(feats + shortcut.feats))
+        # In place: a BatchNorm's gradient does not need its output.
+        return self.net(x).map(lambda feats: self.act(feats.add_(shortcut.feats)))
 
 
 class LinearBlock(nn.Module):

@@ -43,11 +43,11 @@ class MinkUNet(SparseUNet):
             feats: (voxels, in_channels) x, y, z in metres and remission in 0..1.
             coords: (voxels, 4) distinct integers: batch, x, y, z in voxels.
         """
-        x, rows = sparse_tensor(feats, coords, self.backend, self.workspace)
+        x, _ = sparse_tensor(feats, coords, self.backend, self.workspace)
         *skips, y = self.encode(x)
         bottleneck = voxel_to_point(y)
         for stage in self.upsample:
             y = stage(y, skips.pop())
-        return BackboneOutput(
-            self.classifier(y.feats)[rows], {"bottleneck": bottleneck[rows], "decoder": y.feats[rows]}
-        )
+        given = x.grid.in_given_order
+        taps = {"bottleneck": given(bottleneck), "decoder": given(y.feats)}
+        return BackboneOutput(given(self.classifier(y.feats)), taps)

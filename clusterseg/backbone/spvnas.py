@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -57,7 +58,7 @@ class SPVNAS(SparseUNet):
             feats: (voxels, in_channels) x, y, z in metres and remission in 0..1.
             coords: (voxels, 4) distinct integers: batch, x, y, z in voxels.
         """
-        x, rows = sparse_tensor(feats, coords, self.backend, self.workspace)
+        x, _ = sparse_tensor(feats, coords, self.backend, self.workspace)
         voxels = self.encode(x)
         skips, points = voxels[:-1], voxels[0].feats
 
@@ -70,12 +71,15 @@ class SPVNAS(SparseUNet):
         for stage in self.upsample[2:]:
             y = stage(y, skips.pop())
         points = self._fuse(y, points, 2)
-        return BackboneOutput(self.classifier(points)[rows], {"bottleneck": bottleneck[rows], "decoder": points[rows]})
+        given = x.grid.in_given_order
+        taps = {"bottleneck": given(bottleneck), "decoder": given(points)}
+        return BackboneOutput(given(self.classifier(points)), taps)
 
     def _fuse(self, x: SparseTensor, points: Tensor, branch: int) -> Tensor:
         """Add the voxels' features to the transformed point features."""
-        fused: Tensor = voxel_to_point(x) + self.point_transforms[branch](points)
-        return fused
+        moved: Tensor = self.point_transforms[branch](points)
+        voxels = voxel_to_point(x)
+        return voxels + moved if torch.is_grad_enabled() else moved.add_(voxels)
 
     def _drop(self, feats: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(feats)

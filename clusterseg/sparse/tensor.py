@@ -25,14 +25,26 @@ class Grid:
         keys: Sorted, distinct voxel keys of the finest level.
         backend: The engine that builds maps and convolves.
         workspace: Scratch memory of the engine.
+        given_rows: For each voxel as it was given its row in ``keys``, or None where they were given sorted.
     """
 
-    def __init__(self, keys: Int[Tensor, " voxels"], backend: Backend, workspace: Workspace) -> None:
+    def __init__(
+        self,
+        keys: Int[Tensor, " voxels"],
+        backend: Backend,
+        workspace: Workspace,
+        given_rows: Int[Tensor, " voxels"] | None = None,
+    ) -> None:
         self.backend = backend
+        self._given_rows = given_rows
         self.workspace = workspace
         self._keys = {1: keys}
         self._parents: dict[int, Tensor] = {}
         self._maps: dict[tuple[str, int], KernelMap] = {}
+
+    def in_given_order(self, feats: Float[Tensor, "voxels channels"]) -> Float[Tensor, "voxels channels"]:
+        """Features of the finest level in the order in which the voxels were given."""
+        return feats if self._given_rows is None else feats[self._given_rows]
 
     def keys(self, stride: int) -> Int[Tensor, " voxels"]:
         """Sorted keys of the voxels at ``stride``, made by halving the level below where needed."""
@@ -118,9 +130,12 @@ def sparse_tensor(
     """
     if coords.shape[0] == 0:
         raise ValueError("a sparse tensor needs at least one voxel, got none: drop empty scans before batching")
-    keys, order = torch.sort(pack(coords))
+    keys = pack(coords)
+    rows = torch.arange(keys.numel(), device=keys.device)
+    if bool((keys[1:] > keys[:-1]).all()):  # as voxelisation leaves them
+        return SparseTensor(feats, Grid(keys, get_backend(backend), workspace or Workspace())), rows
+    keys, order = torch.sort(keys)
     if bool((keys[1:] == keys[:-1]).any()):
         raise ValueError("voxel coordinates must be distinct: voxelise the points first")
-    rows = torch.empty_like(order)
-    rows[order] = torch.arange(order.numel(), device=order.device)
-    return SparseTensor(feats[order], Grid(keys, get_backend(backend), workspace or Workspace())), rows
+    rows = torch.empty_like(order).scatter_(0, order, rows)
+    return SparseTensor(feats[order], Grid(keys, get_backend(backend), workspace or Workspace(), rows)), rows

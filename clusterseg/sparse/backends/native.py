@@ -42,11 +42,11 @@ class _Convolution(torch.autograd.Function):
         ctx.save_for_backward(feats, weight)
         ctx.kernel_map, ctx.workspace = kernel_map, workspace
         output = feats.new_empty(kernel_map.num_out, weight.shape[2])
+        center = None if kernel_map.center is None else weight[kernel_map.center]
         for tile in kernel_map.tiles:
             gathered = _gather(feats, tile.in_rows, "gathered", workspace)
-            _multiply_sum(gathered, weight, tile, workspace, output)
-        if kernel_map.center is not None:
-            output.addmm_(feats, weight[kernel_map.center])
+            sums = _multiply_sum(gathered, weight, tile, workspace)
+            _finish(sums, feats, center, output, tile)
         return output
 
     @staticmethod
@@ -58,19 +58,18 @@ class _Convolution(torch.autograd.Function):
         grad_feats = torch.empty_like(feats) if ctx.needs_input_grad[0] else None
         grad_weight = _accumulator(weight) if ctx.needs_input_grad[1] else None
         transposed_weight = weight.transpose(1, 2)
+        center = None if kernel_map.center is None else transposed_weight[kernel_map.center]
         for tile in kernel_map.transposed.tiles:
             gathered = _gather(grad, tile.in_rows, "gathered", workspace)
             if grad_feats is not None:
-                _multiply_sum(gathered, transposed_weight, tile, workspace, grad_feats)
+                sums = _multiply_sum(gathered, transposed_weight, tile, workspace)
+                _finish(sums, grad, center, grad_feats, tile)
             if grad_weight is not None:
                 inputs = _gather(feats, tile.out_rows, "products", workspace)
                 for k, start, stop in tile.runs:
                     _add_product(grad_weight[k], inputs[start:stop].t(), gathered[start:stop])
-        if kernel_map.center is not None:
-            if grad_feats is not None:
-                grad_feats.addmm_(grad, transposed_weight[kernel_map.center])
-            if grad_weight is not None:
-                _add_product(grad_weight[kernel_map.center], feats.t(), grad)
+        if kernel_map.center is not None and grad_weight is not None:
+            _add_product(grad_weight[kernel_map.center], feats.t(), grad)
         return grad_feats, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
 
 
@@ -91,17 +90,27 @@ def _gather(feats: Tensor, rows: Tensor, name: str, workspace: Workspace) -> Ten
     return torch.index_select(feats, 0, rows, out=gathered)
 
 
-def _multiply_sum(gathered: Tensor, weight: Tensor, tile: Tile, workspace: Workspace, output: Tensor) -> None:
-    """Multiply the gathered rows by their offset's matrix and sum them into the tile's output voxels.
+def _multiply_sum(gathered: Tensor, weight: Tensor, tile: Tile, workspace: Workspace) -> Tensor | None:
+    """Multiply the gathered rows by their offset's matrix and sum them per output voxel of the tile.
 
-    Deterministic: the products of a voxel are added in the order of the offsets.
+    Deterministic: the products of a voxel are added in the order of the offsets. None where there is no pair.
     """
     products = workspace.rows("products", gathered.shape[0], gathered, weight.shape[2])
     for k, start, stop in tile.runs:
         torch.mm(gathered[start:stop], weight[k], out=products[start:stop])
     if tile.single:
-        torch.index_select(products, 0, tile.order, out=output[tile.rows])
-    elif products.shape[0] == 0:
-        output[tile.rows] = 0
+        return products.index_select(0, tile.order)
+    if products.shape[0] == 0:
+        return None
+    return F.embedding_bag(tile.order, products, tile.offsets, mode="sum", include_last_offset=True)
+
+
+def _finish(sums: Tensor | None, feats: Tensor, center: Tensor | None, output: Tensor, tile: Tile) -> None:
+    """Write the tile's sums, and the implied pairs of each voxel with itself, into the output."""
+    rows = tile.rows
+    if center is None:
+        output[rows] = 0 if sums is None else sums
+    elif sums is None:
+        torch.mm(feats[rows], center, out=output[rows])
     else:
-        output[tile.rows] = F.embedding_bag(tile.order, products, tile.offsets, mode="sum", include_last_offset=True)
+        torch.addmm(sums, feats[rows], center, out=output[rows])
