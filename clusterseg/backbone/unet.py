@@ -9,6 +9,7 @@ from clusterseg.backbone.blocks import Classifier, ConvBlock, ResidualBlock, app
 from clusterseg.backbone.control import ControlFile, StageSpec
 from clusterseg.backbone.output import Backbone
 from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor, Workspace
+from clusterseg.sparse.backends import get_backend
 
 
 class SparseUNet(Backbone):
@@ -19,10 +20,14 @@ class SparseUNet(Backbone):
         in_channels: Features per voxel.
         num_classes: Classes to predict.
         backend: Engine, see :mod:`clusterseg.sparse.backends`.
+
+    Raises:
+        UserError: There is no such engine here.
     """
 
     def __init__(self, spec: ControlFile, in_channels: int, num_classes: int, backend: str) -> None:
         super().__init__()
+        get_backend(backend)
         self.backend, self.workspace = backend, Workspace()
         self.num_classes = num_classes
         skips = [spec.stem, *(stage.out_channels for stage in spec.downsample)]

@@ -6,6 +6,7 @@ import torch
 from scenes import coarse_coords, tensor_at
 from slow_convolution import pair_lists
 
+from clusterseg.errors import UserError
 from clusterseg.sparse import Conv3d, sparse_tensor, voxel_to_point
 from clusterseg.sparse.coords import BATCH_LIMIT, COORD_LIMIT, coarsen, key_offset, local_position, pack, unpack
 
@@ -93,7 +94,7 @@ def test_no_voxel_is_refused_with_the_remedy() -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"sparse\.backend=numpy is not an engine, expected one of native"):
+    with pytest.raises(UserError, match=r"sparse\.backend=numpy is not an engine, expected one of native"):
         sparse_tensor(torch.zeros(1, 1), torch.zeros(1, 4, dtype=torch.int32), backend="numpy")
 
 

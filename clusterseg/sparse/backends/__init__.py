@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Protocol
 
 from torch import Tensor
 
-from clusterseg.sparse.backends.native import NativeBackend
+from clusterseg.errors import UserError
 from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 
@@ -21,16 +22,23 @@ class Backend(Protocol):
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight."""
 
 
-_BACKENDS: dict[str, type] = {"native": NativeBackend}
+#: The class of each engine, in a module of its name that is imported when it is first asked for.
+BACKENDS = {
+    "native": "NativeBackend",
+    "triton": "TritonBackend",
+    "torchsparse": "TorchSparseBackend",
+    "spconv": "SpconvBackend",
+    "auto": "AutoBackend",
+}
 
 
 def get_backend(name: str) -> Backend:
     """The engine of that name.
 
     Raises:
-        ValueError: The name is not one of the engines.
+        UserError: The name is not one of the engines, or its package is not installed.
     """
-    if name not in _BACKENDS:
-        raise ValueError(f"sparse.backend={name} is not an engine, expected one of {', '.join(sorted(_BACKENDS))}")
-    backend: Backend = _BACKENDS[name]()
+    if name not in BACKENDS:
+        raise UserError(f"sparse.backend={name} is not an engine, expected one of {', '.join(BACKENDS)}")
+    backend: Backend = getattr(import_module(f"{__name__}.{name}"), BACKENDS[name])()
     return backend

@@ -1,0 +1,29 @@
+"""The engine that fits the device: Triton on CUDA where it is installed, else the native one."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from clusterseg.sparse.backends import get_backend
+from clusterseg.sparse.kernel_map import KernelMap
+from clusterseg.sparse.workspace import Workspace
+
+
+class AutoBackend:
+    """Hands each call to the engine for the device of its tensors."""
+
+    def build_map(self, keys: Tensor, stride: int) -> KernelMap:
+        """The 3x3x3 submanifold map of sorted keys."""
+        return get_backend(engine_for(keys.device)).build_map(keys, stride)
+
+    def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
+        """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight."""
+        return get_backend(engine_for(feats.device)).convolve(feats, weight, kernel_map, workspace)
+
+
+def engine_for(device: torch.device) -> str:
+    """Name of the engine for a device."""
+    return "triton" if device.type == "cuda" and find_spec("triton") is not None else "native"
