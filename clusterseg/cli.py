@@ -65,6 +65,7 @@ def quieten() -> None:
         ".*does not have many workers.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+        ".*recommended to use `self.log\\('val/.*sync_dist.*",  # the scores are synchronised already
         ".*could not find the monitored key.*",  # a run that ends before its first validation; run.py tells
     )
     for message in messages:
