@@ -1,7 +1,6 @@
 # Everything a fresh machine with Python 3.10 or newer needs: each target sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-DATA ?=
 
 .PHONY: demo test lint setup clean
 
@@ -14,11 +13,14 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-# On real scans: make demo DATA=/path/to/SemanticKITTI/sequences
 demo: setup
-	@test -n "$(DATA)" || { echo "error: say where SemanticKITTI lies: make demo DATA=DIR (DIR holds 00, 01, ... or a folder sequences)"; exit 1; }
-	$(BIN)/python train.py experiment=demo data.root="$(DATA)" hydra.run.dir=outputs/demo
+	$(BIN)/python train.py experiment=demo hydra.run.dir=outputs/demo
 	$(BIN)/python evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt hydra.run.dir=outputs/demo/evaluation
+	@echo
+	@echo "The run:        outputs/demo (config.yaml, metrics.csv, checkpoints, clusters.png)"
+	@echo "Its evaluation: outputs/demo/evaluation (metrics.json, report.html)"
+	@echo "Next:           $(BIN)/python train.py --help"
+	@echo "                $(BIN)/python train.py model=spvnas_cluster data.root=DIR   (DIR: SemanticKITTI)"
 
 test: setup
 	$(BIN)/python -m pytest

@@ -30,7 +30,10 @@ class _ResumableWriter(_ExperimentWriter):
 
     def drop_from(self, step: int) -> None:
         """Forget rows at or after ``step``: a resumed run writes them anew."""
-        if os.path.isfile(self.metrics_file_path):
+        if step == 0:
+            Path(self.metrics_file_path).unlink(missing_ok=True)
+            self.metrics_keys = []
+        elif os.path.isfile(self.metrics_file_path):
             self._rewrite(self.metrics_keys, before=step)
 
     def _rewrite(self, fieldnames: list[str], before: int | None = None) -> None:
@@ -69,8 +72,8 @@ class CsvLogger(CSVLogger):
         """Nothing: the run folder holds the configuration."""
 
     @rank_zero_only
-    def resume_from(self, step: int) -> None:
-        """Forget rows at or after ``step``."""
+    def start_at(self, step: int) -> None:
+        """Forget rows at or after ``step``: all of another run's where a run starts anew in its folder."""
         self.experiment.drop_from(step)
 
 

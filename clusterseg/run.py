@@ -52,9 +52,10 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     describe(task, data, trainer, run_dir)
     if resume is not None:
         log.info("resuming %s", resume)
-        for logger in trainer.loggers:
-            if isinstance(logger, CsvLogger):
-                logger.resume_from(read_checkpoint(resume)["global_step"])
+    first_step = 0 if resume is None else read_checkpoint(resume)["global_step"]
+    for logger in trainer.loggers:
+        if isinstance(logger, CsvLogger):
+            logger.start_at(first_step)
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     if has_validation and "val/miou" not in trainer.callback_metrics:
         log.warning("the run ended before its first validation: there is no best checkpoint")
@@ -181,7 +182,7 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
             if callback.monitor is not None and not has_validation:
                 continue
             callback.dirpath = str(folder)
-        callbacks.append(callback(folder) if isinstance(callback, partial) else callback)
+        callbacks.append(callback(folder=run_dir) if isinstance(callback, partial) else callback)
     loggers = [instantiate(logger, save_dir=str(run_dir)) for logger in config.logger.values()]
     try:
         trainer: pl.Trainer = instantiate(

@@ -54,7 +54,7 @@ def training(folder: Path, *overrides: str) -> DictConfig:
 
 
 def evaluating(checkpoint: Path, *overrides: str) -> DictConfig:
-    return configure("evaluate", f"ckpt={checkpoint}", "trainer=cpu", *overrides)
+    return configure("evaluate", f"ckpt={checkpoint}", "trainer=cpu", "pictures=0", *overrides)
 
 
 def rows(run: Path) -> list[dict[str, str]]:
@@ -133,6 +133,12 @@ def test_a_resumed_run_continues_exactly(folder: Path, straight: Path, tmp_path:
 def test_without_validation_there_is_no_best(folder: Path, tmp_path: Path) -> None:
     train(training(folder, "data.sequences.val=[]", "trainer.max_epochs=1"), tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_a_new_run_in_an_old_folder_starts_its_metrics_anew(folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        train(training(folder, "trainer.max_epochs=1"), tmp_path)
+    assert len([row for row in rows(tmp_path) if row["val/miou"]]) == 1
 
 
 @pytest.mark.parametrize("logger", ["none", "tensorboard", "wandb"])
