@@ -60,7 +60,9 @@ def trained_backbone(checkpoint: dict[str, Any], path: str) -> Backbone:
     weights = backbone_weights(checkpoint)
     try:
         classes, in_channels = weights["classifier.linear.bias"].numel(), weights["stem.0.kernel"].shape[1]
-        backbone = build_backbone(OmegaConf.create(checkpoint["config"]), in_channels, classes)
+        config = OmegaConf.create(checkpoint["config"])
+        config.model.backbone.backend = "native"  # the engine of the training may not be installed here
+        backbone = build_backbone(config, in_channels, classes)
         backbone.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise UserError(f"ckpt={path} does not fit its own network: {error}") from None

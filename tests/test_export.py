@@ -58,6 +58,15 @@ def test_names_and_shapes_are_those_of_the_published_list(shared: Path, tmp_path
     assert not state["classifier.linear.weight"][:, 76:].any()
 
 
+def test_the_engine_of_the_training_need_not_be_installed(tmp_path: Path) -> None:
+    config = training(f"model.backbone.control={write_control(tmp_path / 'net')}")
+    own = checkpoint(tmp_path / "own.ckpt", config)
+    content = torch.load(own, weights_only=True)
+    content["config"]["model"]["backbone"]["backend"] = "an engine of another machine"
+    torch.save(content, own)
+    assert "stem.0.kernel" in exported(own, tmp_path / "out.pt")
+
+
 MODELS = ["spvnas", "spvnas_cluster", "spvcnn", "spvcnn_cluster", "minkunet", "minkunet_cluster"]
 
 
