@@ -16,17 +16,21 @@ from torch.utils.data import DataLoader
 
 from clusterseg.callbacks import progress
 from clusterseg.data.batch import Batch
+from clusterseg.distributed import rank
+from clusterseg.errors import UserError
 from clusterseg.files import write_file
+from clusterseg.gallery import Gallery
 from clusterseg.metrics import Scores
-from clusterseg.networks import Networks, read_networks
+from clusterseg.networks import Networks, checkpoint_paths, read_networks
 from clusterseg.predict.submission import LabelWriter, conclude, pack
 from clusterseg.predict.tally import Tally
-from clusterseg.predict.task import PredictionTask
+from clusterseg.predict.task import PredictionTask, Sink
 from clusterseg.predict.views import choose_views
 from clusterseg.predict.voter import Voter
 from clusterseg.run import save_config
 from clusterseg.viz.confusion import write_confusion
-from clusterseg.viz.tables import print_scores
+from clusterseg.viz.report import write_comparison, write_report
+from clusterseg.viz.tables import difference_rows, print_comparison, print_scores
 
 log = logging.getLogger("clusterseg")
 
@@ -36,32 +40,73 @@ def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
     Returns:
         The content of ``metrics.json``: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
-        distance (by band), calibration, latency_ms, peak_memory_mib, device, tta, checkpoints.
+        distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints. With
+        ``config.compare``, see `compare`.
 
     Raises:
         UserError: A setting or a file is wrong.
     """
     save_config(config, run_dir)
-    networks = read_networks(config.ckpt)
+    if config.compare is not None:
+        return compare(config, run_dir)
+    return score(config, config.ckpt, run_dir)
+
+
+def compare(config: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Score the two checkpoints ``config.compare``, each in a folder of its own, and put them side by side.
+
+    Returns:
+        The content of ``comparison.json``: the results a and b, and the difference b - a of each class and mean.
+
+    Raises:
+        UserError: A setting or a file is wrong.
+    """
+    if config.ckpt is not None or len(config.compare) != 2:
+        raise UserError(f"compare={config.compare}: expected two checkpoints, compare=[A,B], and no ckpt")
+    names = [", ".join(checkpoint_paths(setting)) for setting in config.compare]
+    results = [score(config, setting, run_dir / folder) for setting, folder in zip(config.compare, "ab", strict=True)]
+    difference = {name: change for name, _, _, change in difference_rows(*results)}
+    comparison = {"a": results[0], "b": results[1], "difference": difference}
+    if rank() == 0:
+        print_comparison(names, results)
+        write_file(run_dir / "comparison.json", as_text(comparison))
+        write_comparison(run_dir / "report.html", f"Comparison on {config.split}", names, results)
+        log.info("wrote %s", run_dir / "report.html")
+    return comparison
+
+
+def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]:
+    """Score one checkpoint, or several as an ensemble; see `evaluate`."""
+    networks = read_networks(checkpoints)
     data = eval_data(config, networks)
-    dataset = data.dataset(config.split)
-    sinks = [LabelWriter(run_dir / "submission", networks.label_map)] if config.split == "test" else []
+    scan_ids = [files.scan_id for files in data.dataset(config.split).files]
+    gallery = Gallery(scan_ids, config.pictures, networks.label_map)
+    sinks: list[Sink] = [gallery]
+    if config.split == "test":
+        sinks.append(LabelWriter(run_dir / "submission", networks.label_map))
     voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size)
     task = PredictionTask(voter, data.num_classes, sinks)
     trainer = eval_trainer(config, str(networks.config.trainer.precision))
     trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
-    tally, cost = task.tally_of_all(), task.cost_of_all()
-    result = as_dict(tally, data.class_names) | cost | {"tta": config.tta, "checkpoints": list(networks.paths)}
+    tally, scans = task.tally_of_all(), gallery.of_all()
+    facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
+    result = as_dict(tally, data.class_names) | task.cost_of_all() | facts
     if trainer.is_global_zero:
         print_scores(result, f"{', '.join(networks.paths)} on {config.split}")
-        write_file(run_dir / "metrics.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
-        write_confusion(tally.confusion.sum(0), data.class_names, run_dir)
-        log.info("wrote %s", run_dir / "metrics.json")
+        write_file(run_dir / "metrics.json", as_text(result))
+        confusion = write_confusion(tally.confusion.sum(0), data.class_names, run_dir)
+        pictures = gallery.write(scans, run_dir) if scans else {}
+        write_report(run_dir / "report.html", f"Evaluation on {config.split}", result, confusion, pictures)
+        log.info("wrote metrics.json and report.html into %s", run_dir)
         if config.split == "test":
-            scan_ids = [files.scan_id for files in dataset.files]
             pack(run_dir / "submission", scan_ids, run_dir / "submission.zip")
             conclude(run_dir / "submission.zip", data.root)
     return result
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """JSON as it is written."""
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"
 
 
 class SplitData(pl.LightningDataModule):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def evaluating(tiny_run: Path, *overrides: str) -> DictConfig:
-    return configure("evaluate", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", "trainer=cpu", *overrides)
+    checkpoint = tiny_run / "run/checkpoints/best.ckpt"
+    return configure("evaluate", f"ckpt={checkpoint}", "trainer=cpu", "pictures=0", *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_tree(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_a_run_leaves(tiny_run: Path, tmp_path: Path) -> None:
-    result = evaluate(evaluating(tiny_run), tmp_path)
+    result = evaluate(evaluating(tiny_run, "pictures=2"), tmp_path)
     assert json.loads((tmp_path / "metrics.json").read_text()) == result
     assert result["scans"] == 3
     assert result["latency_ms"]["scans"] == 2, "the first scan pays for warming up"
@@ -53,7 +55,33 @@ def test_what_a_run_leaves(tiny_run: Path, tmp_path: Path) -> None:
     assert counts.shape == (19, 19)
     assert counts.trace() / counts.sum() == pytest.approx(result["accuracy"], abs=1e-12)
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "bev").iterdir()) == ["08_000000.png", "08_000002.png"]
+    assert page_facts(tmp_path / "report.html") == {"outside": [], "images": 5}
+    assert page_facts(tmp_path / "viewer.html")["outside"] == []
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def page_facts(path: Path) -> dict[str, object]:
+    """Addresses that a page would ask for, and its embedded images."""
+    text = path.read_text()
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)|url\(([^)]+)\)|(https?://[^\s"'<]+)""", text)
+    outside = [a for group in addresses for a in group if a and not a.startswith("data:")]
+    return {"outside": outside, "images": text.count("<img ")}
+
+
+def test_two_checkpoints_side_by_side(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = (tiny_run / f"run/checkpoints/{name}.ckpt" for name in ("best", "last"))
+    config = configure("evaluate", f"compare=[{a},{b}]", "trainer=cpu", "pictures=0", "tta=flip4")
+    comparison = evaluate(config, tmp_path)
+    assert json.loads((tmp_path / "comparison.json").read_text()) == comparison
+    assert comparison["a"] == json.loads((tmp_path / "a/metrics.json").read_text())
+    for name, iou in comparison["b"]["iou"].items():
+        assert comparison["difference"][name] == iou - comparison["a"]["iou"][name]
+    assert set(comparison["difference"]) == {*comparison["a"]["iou"], "miou", "miou_present", "accuracy"}
+    assert f"{100 * comparison['difference']['miou']:+.2f}" in (tmp_path / "report.html").read_text()
+    assert "B - A" in capsys.readouterr().out
+    with pytest.raises(UserError, match="expected two checkpoints"):
+        evaluate(configure("evaluate", f"compare=[{a}]", "trainer=cpu"), tmp_path)
 
 
 def test_test_split_writes_a_submission_that_scores_the_same(
@@ -100,10 +128,11 @@ def test_train_split_is_every_scan_without_augmentation(tiny_run: Path, tmp_path
 def test_two_ranks_count_every_scan_once(tiny_run: Path, tmp_path: Path, scans: int) -> None:
     alone = evaluate(evaluating(tiny_run, f"+data.max_scans={scans}"), tmp_path / "alone")
     command = [sys.executable, "evaluate.py", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", "trainer=ddp_cpu"]
-    command += [f"+data.max_scans={scans}", f"hydra.run.dir={tmp_path / 'two'}"]
+    command += ["pictures=1", f"+data.max_scans={scans}", f"hydra.run.dir={tmp_path / 'two'}"]
     ended = subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
     assert ended.returncode == 0, ended.stderr.decode()
     together = json.loads((tmp_path / "two" / "metrics.json").read_text())
+    assert len(list((tmp_path / "two" / "bev").iterdir())) == 1
     assert together["scans"] == alone["scans"] == scans
     assert together["points"] == alone["points"] == scans * 4900
     assert together["iou"] == alone["iou"]

@@ -36,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_labels_are_those_of_evaluation(tiny_run: Path, tmp_path: Path) -> None:
     predict(predicting(tiny_run, tiny_run / "data" / "08", tmp_path / "out"), tmp_path)
-    overrides = ("split=test", "data.sequences={test:[08]}", "trainer=cpu")
+    overrides = ("split=test", "data.sequences={test:[08]}", "trainer=cpu", "pictures=0")
     evaluate(configure("evaluate", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", *overrides), tmp_path)
     written = sorted((tmp_path / "out/velodyne").glob("*.label"))
     assert [path.name for path in written] == ["000000.label", "000001.label", "000002.label"]

@@ -13,10 +13,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from clusterseg.files import write_file
+from clusterseg.viz.figures import png
 
 
-def write_confusion(confusion: Int[Tensor, "classes classes"], names: Sequence[str], folder: Path) -> None:
+def write_confusion(confusion: Int[Tensor, "classes classes"], names: Sequence[str], folder: Path) -> bytes:
     """Write ``confusion.csv`` (points) and ``confusion.png`` (share of the truth, in percent) into a folder.
+
+    Returns:
+        The content of ``confusion.png``.
 
     Args:
         confusion: Points, truth in rows, prediction in columns.
@@ -29,7 +33,9 @@ def write_confusion(confusion: Int[Tensor, "classes classes"], names: Sequence[s
     for name, row in zip(names, confusion.tolist(), strict=True):
         writer.writerow([name, *row])
     write_file(folder / "confusion.csv", table.getvalue())
-    write_file(folder / "confusion.png", png(confusion_figure(confusion, names)))
+    picture = png(confusion_figure(confusion, names))
+    write_file(folder / "confusion.png", picture)
+    return picture
 
 
 def confusion_figure(confusion: Int[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
@@ -50,10 +56,3 @@ def confusion_figure(confusion: Int[Tensor, "classes classes"], names: Sequence[
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(image, label="% of the class's points", shrink=0.8)
     return figure
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()

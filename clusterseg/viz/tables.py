@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -49,3 +50,34 @@ def score_table(result: dict[str, Any]) -> Table:
     for name in MEANS:
         table.add_row(name, percent(result[name]), *(percent(values[name]) for values in bands.values()))
     return table
+
+
+def difference_rows(
+    first: dict[str, Any], second: dict[str, Any]
+) -> list[tuple[str, float | None, float | None, float | None]]:
+    """Name, first, second and second - first of each class and mean; None where there is no label."""
+    pairs = [(name, first["iou"][name], second["iou"][name]) for name in first["iou"]]
+    pairs += [(name, first[name], second[name]) for name in MEANS]
+    return [(name, a, b, None if a is None or b is None else b - a) for name, a, b in pairs]
+
+
+def print_comparison(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
+    """Print two evaluations side by side, in percent.
+
+    Args:
+        names: What to call the two.
+        results: What `clusterseg.evaluation.evaluate` returns for each.
+    """
+    table = Table()
+    table.add_column("class")
+    for column in ("A", "B", "B - A"):
+        table.add_column(column, justify="right")
+    for name, first, second, difference in difference_rows(*results):
+        if name == MEANS[0]:
+            table.add_section()
+        shown = "-" if difference is None else f"{100 * difference:+.2f}"
+        table.add_row(name, percent(first), percent(second), shown)
+    console = Console()
+    for letter, name in zip("AB", names, strict=True):
+        console.print(f"{letter}: {name}", highlight=False, soft_wrap=True)
+    console.print(table)

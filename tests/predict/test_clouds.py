@@ -21,7 +21,7 @@ POINTS[:, 3] = np.random.default_rng(5).integers(0, 256, 300)
 
 
 def slow_compress(data: bytes) -> bytes:
-    """LZF by brute force: literals, and any earlier match found among the last 64 bytes, long and overlapping ones too."""
+    """LZF by brute force: literals, and matches among the last 64 bytes, long and overlapping ones too."""
     out, at, literals = bytearray(), 0, bytearray()
 
     def flush() -> None:

@@ -115,5 +115,5 @@ def test_a_network_with_itself_is_the_network(tiny_run: Path) -> None:
 
 
 def test_unknown_augmentation() -> None:
-    with pytest.raises(UserError, match="tta=rot8.*none, rot4, flip4, full"):
+    with pytest.raises(UserError, match=r"tta=rot8.*none, rot4, flip4, full"):
         choose_views("rot8")

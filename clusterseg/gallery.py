@@ -1,0 +1,64 @@
+"""Pictures of some scans of an evaluation: from above, and to turn in three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
+from clusterseg.distributed import gather_objects
+from clusterseg.files import write_file
+from clusterseg.predict.task import PredictedScan
+from clusterseg.viz.bev import bev_figure, panels
+from clusterseg.viz.figures import png
+from clusterseg.viz.viewer import ViewedScan, write_viewer
+
+
+class Gallery:
+    """Keeps the chosen scans, and no others, as an evaluation hands them on.
+
+    Args:
+        scan_ids: All scans of the evaluation.
+        count: How many to keep, spread evenly.
+        label_map: Names and colours.
+    """
+
+    def __init__(self, scan_ids: Sequence[str], count: int, label_map: LabelMap) -> None:
+        last, kept = len(scan_ids) - 1, min(count, len(scan_ids))
+        self.chosen = {scan_ids[round(i * last / max(kept - 1, 1))] for i in range(kept)}
+        self.label_map = label_map
+        self._scans: list[PredictedScan] = []
+
+    def __call__(self, scan: PredictedScan) -> None:
+        """Keep a scan if it is one of the chosen."""
+        if scan.scan_id in self.chosen:
+            self._scans.append(scan)
+
+    def of_all(self) -> list[PredictedScan]:
+        """The chosen scans of all ranks; every rank must call it."""
+        together = [scan for scans in gather_objects(self._scans) for scan in scans]
+        return sorted(together, key=lambda scan: scan.scan_id)
+
+    def write(self, scans: Sequence[PredictedScan], folder: Path) -> dict[str, bytes]:
+        """Write ``bev/XX_NNNNNN.png`` of each scan and one ``viewer.html`` of all.
+
+        Returns:
+            The PNG files by scan.
+        """
+        pictures = {scan.scan_id: self._from_above(scan) for scan in scans}
+        for scan_id, picture in pictures.items():
+            write_file(folder / "bev" / f"{scan_id.replace('/', '_')}.png", picture)
+        viewed = [ViewedScan(scan.scan_id, scan.points[:, :3], _labelled(scan), scan.predictions) for scan in scans]
+        write_viewer(folder / "viewer.html", viewed, self.label_map.class_names, self.label_map.colours)
+        return pictures
+
+    def _from_above(self, scan: PredictedScan) -> bytes:
+        xyz = scan.points[:, :3]
+        shown = panels(xyz, scan.targets, scan.predictions, self.label_map.colours)
+        return png(bev_figure(xyz, shown, scan.scan_id))
+
+
+def _labelled(scan: PredictedScan) -> np.ndarray | None:
+    return None if (scan.targets == IGNORE_INDEX).all() else scan.targets

@@ -1,0 +1,115 @@
+"""An evaluation as one HTML page that opens offline."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from clusterseg.files import write_file
+from clusterseg.viz.figures import distance_figure, png, reliability_figure
+from clusterseg.viz.tables import MEANS, difference_rows, percent
+
+_MEANS = {"miou": "mIoU, all classes", "miou_present": "mIoU, classes present", "accuracy": "accuracy"}
+
+
+def write_report(
+    path: Path, title: str, result: dict[str, Any], confusion: bytes, pictures: Mapping[str, bytes]
+) -> None:
+    """Write the report of one evaluation.
+
+    Args:
+        path: The .html file.
+        title: Its heading.
+        result: What `clusterseg.evaluation.evaluate` returns.
+        confusion: PNG of the confusion matrix.
+        pictures: PNG of some scans, by scan.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    body = [_heading(title, result)]
+    if result["points"]:
+        plots = _image(png(distance_figure(result)), "scores by distance")
+        plots += _image(png(reliability_figure(result)), "reliability")
+        body += [
+            "<h2>IoU by class and distance, %</h2>" + _score_table(result),
+            f'<h2>Distance and calibration</h2><div class="figures">{plots}</div>',
+            "<h2>Confusion matrix</h2>" + _image(confusion, "confusion matrix"),
+        ]
+    if pictures:
+        shown = "".join(_image(picture, f"scan {name}") for name, picture in pictures.items())
+        body.append(
+            f'<h2>Some scans</h2><p class="quiet">In three dimensions: viewer.html beside this file.</p>{shown}'
+        )
+    _write(path, title, body)
+
+
+def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
+    """Write the table of two evaluations side by side.
+
+    Args:
+        path: The .html file.
+        title: Its heading.
+        names: What to call the two.
+        results: What `clusterseg.evaluation.evaluate` returns for each.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    rows = []
+    for name, first, second, difference in difference_rows(*results):
+        sign = "" if difference is None else "better" if difference > 0 else "worse" if difference < 0 else ""
+        cells = [escape(name), percent(first), percent(second)]
+        shown = "-" if difference is None else f"{100 * difference:+.2f}"
+        mean = ' class="mean"' if name in MEANS else ""
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f'<tr{mean}>{row}<td class="{sign}">{shown}</td></tr>')
+    heads = "".join(f"<th>{escape(head)}</th>" for head in ("class", "A", "B", "B - A"))
+    legend = "".join(f"<p>{letter}: {escape(name)}</p>" for letter, name in zip("AB", names, strict=True))
+    table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    _write(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}"])
+
+
+def _write(path: Path, title: str, body: Sequence[str]) -> None:
+    page = (files("clusterseg.viz") / "report.html").read_text(encoding="utf-8")
+    write_file(path, page.replace("__TITLE__", escape(title)).replace("__BODY__", "\n".join(body)))
+
+
+def _heading(title: str, result: dict[str, Any]) -> str:
+    tiles = {label: f"{percent(result[name])} %" for name, label in _MEANS.items() if result["points"]}
+    tiles |= {
+        "a scan": f"{result['latency_ms']['mean']:,.0f} ms",
+        "peak memory": f"{result['peak_memory_mib']:,.0f} MiB",
+    }
+    shown = "".join(f"<div><b>{value}</b><span>{escape(label)}</span></div>" for label, value in tiles.items())
+    facts = [
+        f"{result['points']:,} labelled points in {result['scans']:,} scans",
+        f"on {result['device']}",
+        f"test-time augmentation: {result['tta']}",
+    ]
+    checkpoints = "".join(f'<p class="quiet">{escape(path)}</p>' for path in result["checkpoints"])
+    return f'<h1>{escape(title)}</h1><p>{escape("; ".join(facts))}</p>{checkpoints}<div class="tiles">{shown}</div>'
+
+
+def _score_table(result: dict[str, Any]) -> str:
+    bands = {band: values for band, values in result["distance"].items() if values["points"]}
+    heads = "".join(f"<th>{escape(head)}</th>" for head in ("class", "all", *bands))
+    rows = [
+        _row(name, iou, [values["iou"][name] for values in bands.values()], "") for name, iou in result["iou"].items()
+    ]
+    rows += [_row(_MEANS[n], result[n], [values[n] for values in bands.values()], ' class="mean"') for n in MEANS]
+    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _row(name: str, whole: float, parts: Sequence[float], attributes: str) -> str:
+    bar = f'<td class="bar" style="--share:{100 * whole:.1f}%">{percent(whole)}</td>'
+    cells = "".join(f"<td>{percent(part)}</td>" for part in parts)
+    return f"<tr{attributes}><td>{escape(name)}</td>{bar}{cells}</tr>"
+
+
+def _image(picture: bytes, description: str) -> str:
+    return f'<img alt="{escape(description)}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
