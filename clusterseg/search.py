@@ -78,6 +78,10 @@ def sample(seed: int, size: ScanSize, num_classes: int) -> Candidate:
 
 def write(candidates: list[Candidate], folder: Path) -> None:
     """Write a control file for each and the table of their costs, the table last."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"output={folder} cannot be made ({error.strerror}); give another folder") from None
     lines = ["file,parameters (M),MACs (G)"]
     for candidate in candidates:
         name = f"spvnas_{candidate.seed}.json"
