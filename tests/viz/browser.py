@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ class Shot:
 
     Attributes:
         image: (height, width, 3) in 0..1.
-        text: The page after its scripts ran.
+        text: The page after its scripts ran; empty unless asked for.
         requests: Web addresses that the page asked for.
     """
 
@@ -44,17 +45,18 @@ class Shot:
     requests: list[str]
 
 
-def open_page(page: Path, folder: Path, size: tuple[int, int]) -> Shot:
-    """Open a page; skips the test where there is no Chromium."""
+def open_page(page: Path, folder: Path, size: tuple[int, int], text: bool = False) -> Shot:
+    """Open a page, once more for its text; skips the test where there is no Chromium."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine: install it to test the pages (apt-get install chromium)")
     command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"]
     log, picture = folder / "net.json", folder / "shot.png"
-    for extra in ([f"--screenshot={picture}", f"--log-net-log={log}"], ["--dump-dom"]):
-        ended = subprocess.run([*command, *extra, page.as_uri()], capture_output=True, timeout=120, check=True)
+    run = partial(subprocess.run, capture_output=True, timeout=120, check=True)
+    run([*command, f"--screenshot={picture}", f"--log-net-log={log}", page.as_uri()])
+    dom = run([*command, "--dump-dom", page.as_uri()]).stdout.decode() if text else ""
     image = imread(picture)[..., :3]
-    return Shot(image, ended.stdout.decode(), _page_requests(log))
+    return Shot(image, dom, _page_requests(log))
 
 
 def _page_requests(log: Path) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
 from clusterseg.viz.bev import bev_figure, panels, raster
 from clusterseg.viz.figures import png
+from clusterseg.viz.object3d import object3d
 
 COLOURS = load_label_map("semantickitti").colours
 
@@ -46,3 +50,13 @@ def test_panels() -> None:
     unlabelled = panels(xyz, np.full(3, IGNORE_INDEX), prediction, COLOURS)
     assert list(unlabelled) == ["input", "prediction"]
     assert png(bev_figure(xyz, unlabelled, "11/000000")).startswith(b"\x89PNG")
+
+
+def test_a_scan_for_wandb_keeps_points_and_colours(tmp_path: Path) -> None:
+    xyz = np.arange(30, dtype=np.float32).reshape(10, 3)
+    xyz[4] = np.nan
+    colours = np.arange(30, dtype=np.uint8).reshape(10, 3)
+    cloud = object3d(xyz, colours, max_points=5)
+    held = json.loads(Path(cloud._path).read_text())
+    kept = [0, 2, 5, 7, 9]
+    assert held == np.c_[xyz[kept], colours[kept]].astype(float).tolist()

@@ -40,7 +40,7 @@ def share_of(image: np.ndarray, colour: np.ndarray) -> float:
 @pytest.mark.parametrize("size", SIZES)
 def test_the_viewer_draws_and_asks_nobody(tmp_path: Path, scan: ViewedScan, size: tuple[int, int]) -> None:
     write_viewer(tmp_path / "viewer.html", [scan], MAP.class_names, MAP.colours)
-    shot = open_page(tmp_path / "viewer.html", tmp_path, size)
+    shot = open_page(tmp_path / "viewer.html", tmp_path, size, text=True)
     assert shot.requests == []
     assert share_of(shot.image, MAP.colours[ROAD]) > 0.04
     assert share_of(shot.image, MAP.colours[CAR]) > 0.004
