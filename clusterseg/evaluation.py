@@ -30,7 +30,7 @@ from clusterseg.predict.voter import Voter
 from clusterseg.run import save_config
 from clusterseg.viz.confusion import write_confusion
 from clusterseg.viz.report import write_comparison, write_report
-from clusterseg.viz.tables import difference_rows, print_comparison, print_scores
+from clusterseg.viz.tables import MEANS, difference_rows, print_comparison, print_scores
 
 log = logging.getLogger("clusterseg")
 
@@ -98,6 +98,10 @@ def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]
         pictures = gallery.write(scans, run_dir) if scans else {}
         write_report(run_dir / "report.html", f"Evaluation on {config.split}", result, confusion, pictures)
         log.info("wrote metrics.json and report.html into %s", run_dir)
+        if "wandb" in config.logger:
+            logger = instantiate(config.logger.wandb, save_dir=str(run_dir))
+            means = {f"{config.split}/{name}": result[name] for name in MEANS if result[name] is not None}
+            gallery.log(logger, scans, means)
         if config.split == "test":
             pack(run_dir / "submission", scan_ids, run_dir / "submission.zip")
             conclude(run_dir / "submission.zip", data.root)

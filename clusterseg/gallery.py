@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from pytorch_lightning.loggers import WandbLogger
 
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.distributed import gather_objects
@@ -13,6 +14,7 @@ from clusterseg.files import write_file
 from clusterseg.predict.task import PredictedScan
 from clusterseg.viz.bev import bev_figure, panels
 from clusterseg.viz.figures import png
+from clusterseg.viz.object3d import object3d
 from clusterseg.viz.viewer import ViewedScan, write_viewer
 
 
@@ -54,10 +56,21 @@ class Gallery:
         write_viewer(folder / "viewer.html", viewed, self.label_map.class_names, self.label_map.colours)
         return pictures
 
+    def log(self, logger: WandbLogger, scans: Sequence[PredictedScan], values: Mapping[str, float]) -> None:
+        """Send scores and the scans, one ``wandb.Object3D`` per colouring, to a wandb run, and end it."""
+        clouds = {
+            f"{scan.scan_id}/{name}": object3d(scan.points[:, :3], colours)
+            for scan in scans
+            for name, colours in self._panels(scan).items()
+        }
+        logger.experiment.log({**values, **clouds})
+        logger.experiment.finish()
+
+    def _panels(self, scan: PredictedScan) -> dict[str, np.ndarray]:
+        return panels(scan.points[:, :3], scan.targets, scan.predictions, self.label_map.colours)
+
     def _from_above(self, scan: PredictedScan) -> bytes:
-        xyz = scan.points[:, :3]
-        shown = panels(xyz, scan.targets, scan.predictions, self.label_map.colours)
-        return png(bev_figure(xyz, shown, scan.scan_id))
+        return png(bev_figure(scan.points[:, :3], self._panels(scan), scan.scan_id))
 
 
 def _labelled(scan: PredictedScan) -> np.ndarray | None:

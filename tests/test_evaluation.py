@@ -139,6 +139,15 @@ def test_two_ranks_count_every_scan_once(tiny_run: Path, tmp_path: Path, scans: 
     assert together["calibration"]["ece"] == pytest.approx(alone["calibration"]["ece"], abs=1e-12)
 
 
+def test_wandb_gets_the_scans_offline(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_SILENT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-login"))
+    evaluate(evaluating(tiny_run, "pictures=1", "+data.max_scans=1", "logger=wandb"), tmp_path)
+    clouds = [path.parent.name for path in tmp_path.rglob("*.pts.json")]
+    assert sorted(clouds) == ["000000"] * 4, "input, truth, prediction, error"
+
+
 def test_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ckpt is not set"):
         evaluate(configure("evaluate", "trainer=cpu"), tmp_path)

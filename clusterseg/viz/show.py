@@ -14,10 +14,10 @@ from clusterseg.data.scan import naming, read_labels, read_scan
 from clusterseg.errors import UserError
 from clusterseg.viz.viewer import ViewedScan, write_viewer
 
-USAGE = """python -m clusterseg.viz.show input=FILE_OR_FOLDER output=viewer.html [labels=DIR] [predictions=DIR] [scans=N]
+USAGE = """python -m clusterseg.viz.show input=FILE_OR_FOLDER output=FILE.html [labels=DIR] [predictions=DIR] [scans=N]
   input        a .bin file, or a folder of them (a sequence's velodyne)
   labels       folder of the .label files of the truth; found by itself beside velodyne
-  predictions  folder of .label files of the same names, as predict.py and evaluate.py split=test write
+  predictions  folder of .label files of the same names, as predict.py and split=test write them
   scans        at most so many, spread evenly (default 4; some 2 MB each)"""
 _KEYS = ("input", "output", "labels", "predictions", "scans")
 
