@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from clusterseg.backbone.control import NUM_STAGES, BlockSpec, ControlFile, StageSpec
 from clusterseg.errors import UserError
 
@@ -9,7 +11,7 @@ from clusterseg.errors import UserError
 CHANNELS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
 
 
-def fixed_widths(cr: float) -> ControlFile:
+def fixed_widths(cr: Any) -> ControlFile:
     """The control file of MinkUNet and SPVCNN of Tang et al. (ECCV 2020), two residual blocks in each stage.
 
     Args:

@@ -8,6 +8,7 @@ neighbours under each and multiplies them on the tensor cores, as an implicit ma
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 import triton
@@ -40,7 +41,7 @@ def gather_multiply(feats: Tensor, weight: Tensor, table: Tensor, order: Tensor)
     _, c_in, c_out = weight.shape
     output = feats.new_empty(num_out, c_out)
 
-    def blocks(meta: dict[str, int]) -> tuple[int, int]:
+    def blocks(meta: dict[str, Any]) -> tuple[int, int]:
         return triton.cdiv(num_out, meta["VOXELS"]), triton.cdiv(c_out, meta["OUTPUTS"])
 
     _gather_multiply[blocks](
@@ -57,7 +58,7 @@ def sum_outer_products(
     parts = max(1, min(MAX_PARTS, longest // PART))
     partial = torch.empty(parts, offsets, c_in, c_out, device=feats.device)
 
-    def blocks(meta: dict[str, int]) -> tuple[int, int, int]:
+    def blocks(meta: dict[str, Any]) -> tuple[int, int, int]:
         return offsets * parts, triton.cdiv(c_in, meta["INPUTS"]), triton.cdiv(c_out, meta["OUTPUTS"])
 
     _sum_outer_products[blocks](
