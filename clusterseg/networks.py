@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from clusterseg.backbone import Backbone
@@ -80,6 +81,8 @@ def _build(config: DictConfig, checkpoint: dict[str, Any], label_map: LabelMap, 
             f"ckpt={path} predicts {bias.numel()} classes, the data has {label_map.num_classes} "
             f"({label_map.name}); use data with the classes that it was trained on"
         )
+    if not torch.cuda.is_available():
+        config.model.backbone.backend = "native"  # the engine of the training may need a GPU
     backbone = build_backbone(config, IN_CHANNELS, label_map.num_classes)
     try:
         backbone.load_state_dict(weights)

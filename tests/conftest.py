@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import config, install_import_hook
+
+# Where tensors are. (Whole numbers of the streets are numpy's, which the check would not take for int.)
+TENSOR_CODE = ("sparse", "backbone", "cluster", "data", "losses", "metrics", "distributed", "task")
+install_import_hook([f"clusterseg.{name}" for name in TENSOR_CODE], "shapecheck.check")
 
 # Must be set before torch is first imported. On a busy machine threads that spin at a barrier wait for each other's
 # time slices: the engine's tests then take five times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Let values of a wrong type pass, as they come from a configuration, to the package's own checks."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

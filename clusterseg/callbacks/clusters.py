@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clusterseg.data.batch import collate
 from clusterseg.data.scan import read_labels, read_scan
+from clusterseg.files import write_file
 from clusterseg.metrics import agreement
 from clusterseg.synthetic.modes import MODES_FILE, read_modes
 from clusterseg.task import SegmentationTask
@@ -109,9 +110,6 @@ class ClusterReport(Callback):
         found = {class_names[c]: vars(agreement(table)) for c, table in tables.items() if table.sum() > 1}
         if not found:
             return
-        path = self.folder / "clusters.json"
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
-        temporary.replace(path)
+        write_file(self.folder / "clusters.json", json.dumps(found, indent=2) + "\n")
         mean = {key: float(np.mean([row[key] for row in found.values()])) for key in ("ari", "purity", "purity_of_one")}
         log.info("subclasses against the known modes, mean over %d classes: %s", len(found), mean)

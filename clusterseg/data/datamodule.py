@@ -50,7 +50,6 @@ class SemanticKittiDataModule(pl.LightningDataModule):
     """
 
     in_channels = 4
-    allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks is no mistake
 
     def __init__(
         self,

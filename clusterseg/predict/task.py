@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,7 +79,6 @@ class PredictionTask(pl.LightningModule):
         self.cost.device = batch.feats.device
         with self.cost.timing(batch.num_scans):
             vote: Vote = self.voter(batch)
-        gc.collect(1)  # a pass leaves its kernel maps in a cycle; the collector by itself lets many scans pile up
         return vote
 
     def _hand_on(self, batch: Batch, vote: Vote) -> None:

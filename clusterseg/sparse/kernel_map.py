@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -97,13 +98,25 @@ class KernelMap:
         cuts: list[list[int]] = torch.searchsorted(kernel * stride + self.out_rows, wanted).tolist()
         return cuts
 
-    @cached_property
+    @property
     def transposed(self) -> KernelMap:
-        """The same pairs and offsets with the roles of input and output swapped.
+        """The same pairs and offsets with the roles of input and output swapped; made once.
 
         A submanifold map is its own transpose read backwards: if voxel i meets o under offset d, then o meets i under
-        -d. Its tiles serve both.
+        -d. Its tiles serve both. The way back is a weak reference, so that a batch is freed as soon as it is done with.
         """
+        kept = self.__dict__
+        origin = kept["origin"]() if "origin" in kept else None
+        if origin is not None:
+            found: KernelMap = origin
+            return found
+        if "swapped" not in kept:
+            kept["swapped"] = self._swapped()
+            kept["swapped"].__dict__["origin"] = weakref.ref(self)
+        swapped: KernelMap = kept["swapped"]
+        return swapped
+
+    def _swapped(self) -> KernelMap:
         swapped = replace(
             self,
             in_rows=self.out_rows,
@@ -113,7 +126,6 @@ class KernelMap:
             unique_in=self.unique_out,
             unique_out=self.unique_in,
         )
-        swapped.__dict__["transposed"] = self
         if self.center is not None:
             swapped.__dict__["tiles"] = tuple(tile.mirrored(len(self.counts) - 1) for tile in self.tiles)
         return swapped

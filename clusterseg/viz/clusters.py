@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from clusterseg.files import replacing
+
 Scene = tuple[Float[np.ndarray, "points 3"], Int[np.ndarray, " points"]]
 
 
@@ -61,6 +63,5 @@ def cluster_figure(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -110,6 +110,7 @@ def test_spvcnn_without_its_point_branch_is_minkunet() -> None:
         torch.testing.assert_close(spv(feats, coords).logits, mink(feats, coords).logits)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("cr", [0, -1.0, 0.01, float("nan"), float("inf"), "1.0", None, True])
 def test_a_multiplier_that_leaves_no_channels_is_refused(cr: Any) -> None:
     with pytest.raises(UserError, match=r"model\.backbone\.cr=.*expected a width multiplier"):

@@ -238,6 +238,7 @@ def test_planted_submodes_are_found(seed: int) -> None:
         assert score >= 0.95, f"adjusted Rand index of {name} after 200 updates: {score:.3f}"
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "told"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What an engine must offer."""
 
