@@ -41,6 +41,9 @@ def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> No
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
         mistakes.append(_explained(error))
     for mistake in mistakes:
@@ -85,7 +88,14 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, InstantiationException):
         return str(error).splitlines()[0] if isinstance(error.__cause__, TypeError) else None
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return f"{error}\nSee --help for the keys and choices, --cfg job for the composed configuration."
+        # Without Hydra's advice to add the key all the same, and without its search path.
+        told = (
+            str(error)
+            .replace("Could not override", "there is no key")
+            .partition("\nTo append to")[0]
+            .partition("\nConfig search path")[0]
+        )
+        return f"{told}\nSee --help for the keys and choices, --cfg job for the composed configuration."
     if isinstance(error, OSError) and error.filename and _hydra_made(error):
         return f"run folder {error.filename} cannot be written ({error.strerror}); choose one by hydra.run.dir=DIR"
     return None
