@@ -88,10 +88,12 @@ class _BankContrast(torch.autograd.Function):
         counts = torch.where(valid, written.sum(1)[subclass], 0)
         weight = (counts > 0) / (counts.clamp_min(1) * (counts > 0).sum().clamp_min(1)).to(anchors.dtype)
         loss = anchors.new_zeros(())
-        grad = torch.empty_like(anchors)
-        buffer = anchors.new_empty(min(BLOCK, len(anchors)), bank.shape[0] * bank.shape[1])
-        for start in range(0, len(anchors), BLOCK):
-            block = slice(start, start + BLOCK)
+        grad = torch.zeros_like(anchors)
+        # Empty slots are passed over where that needs no synchronisation.
+        every = torch.arange(len(anchors), device=anchors.device)
+        slots = every[weight > 0] if anchors.device.type == "cpu" else every
+        buffer = anchors.new_empty(min(BLOCK, len(slots)), bank.shape[0] * bank.shape[1])
+        for block in slots.split(BLOCK):
             terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, buffer)
             loss = loss + (terms * weight[block]).sum()
             grad[block] = slope * weight[block, None]
