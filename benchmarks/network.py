@@ -22,7 +22,7 @@ from clusterseg.backbone import SPVNAS
 from clusterseg.backbone.cost import count_macs, count_parameters, scan_size
 from clusterseg.cluster import ClusterHead
 from clusterseg.data.label_map import load_label_map
-from clusterseg.data.scan import read_scan
+from clusterseg.data.scan import read_labels, read_scan
 from clusterseg.data.voxelize import voxelize
 from clusterseg.losses import CrossEntropy, LovaszSoftmax
 from clusterseg.synthetic.lidar import Lidar
@@ -33,15 +33,17 @@ CONTROL = Path(__file__).parents[1] / "conf" / "control"
 
 
 def load(scan: Path | None, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Features, coordinates and made-up labels (by height and distance) of a batch of copies of a scan."""
+    """Features, coordinates and labels of a batch of copies of a scan; a file's labels lie where SemanticKITTI's do."""
     if scan is None:
-        points = take_scan(build_town(1, 0, 1.0), Lidar(64, 2000, 80.0, 0.01), 0.0, np.random.default_rng(0)).points
+        street = take_scan(build_town(1, 0, 1.0), Lidar(64, 2000, 80.0, 0.01), 0.0, np.random.default_rng(0))
+        points, raw = street.points, street.labels
     else:
         points = read_scan(scan)
+        raw = read_labels(scan.parents[1] / "labels" / f"{scan.stem}.label", len(points))
     voxels = voxelize(points, 0.05)
     feats = torch.from_numpy(points[voxels.first_point])
     coords = torch.from_numpy(voxels.coords)
-    labels = ((feats[:, 2] * 2).long() + (feats[:, :2].norm(dim=1) / 10).long()) % 19
+    labels = torch.from_numpy(load_label_map("semantickitti").to_train(raw[voxels.first_point]))
     index = torch.arange(batch).repeat_interleave(len(coords))[:, None].int()
     return feats.repeat(batch, 1), torch.cat([index, coords.repeat(batch, 1)], 1), labels.repeat(batch)
 
