@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 from test_run import configure, evaluating, rows
-from tiny import write_control
+from tiny import write_control, write_dataset
 
 from clusterseg.evaluation import evaluate
 from clusterseg.run import train
@@ -87,3 +87,12 @@ def test_evaluation_drops_the_head(trained: Path, tmp_path: Path) -> None:
     assert result["scans"] == 2
     logged = [row for row in rows(trained) if row["val/miou"]]
     assert result["miou"] == pytest.approx(float(logged[-1]["val/miou"]), abs=1e-6)
+
+
+def test_a_network_trained_on_streets_is_scored_on_other_scans(trained: Path, tmp_path: Path) -> None:
+    other = write_dataset(tmp_path / "other", {"08": 3})
+    result = evaluate(
+        evaluating(trained / "checkpoints" / "last.ckpt", f"data.root={other}", "pictures=0"), tmp_path / "out"
+    )
+    assert result["scans"] == 3
+    assert sorted(path.name for path in other.iterdir()) == ["08"], "nothing is generated beside them"

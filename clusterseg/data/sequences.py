@@ -60,16 +60,28 @@ def find_sequences(root: str | os.PathLike[str]) -> dict[str, Path]:
     remedy = "set data.root to the folder that holds the sequences 00, 01, ..."
     if not path.is_dir():
         raise UserError(f"data.root={root}: no such folder; {remedy}")
-    for folder in (path, path / "sequences"):
-        found = sorted(velodyne.parent for velodyne in folder.glob("*/velodyne"))
-        if found:
-            return {sequence.name: sequence for sequence in found}
+    found = _sequence_folders(path)
+    if found:
+        return {sequence.name: sequence for sequence in found}
     if (path / "velodyne").is_dir():
         remedy = f"this folder is itself one sequence: set data.root={path.parent}"
     raise UserError(
         f"data.root={root}: no sequences there; looked for {path}/00/velodyne and {path}/sequences/00/velodyne; "
         f"{remedy}"
     )
+
+
+def holds_sequences(root: str | os.PathLike[str]) -> bool:
+    """Whether `find_sequences` finds any."""
+    return bool(_sequence_folders(Path(root).expanduser()))
+
+
+def _sequence_folders(root: Path) -> list[Path]:
+    for folder in (root, root / "sequences"):
+        found = sorted(velodyne.parent for velodyne in folder.glob("*/velodyne"))
+        if found:
+            return found
+    return []
 
 
 def list_scans(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clusterseg.data.datamodule import SemanticKittiDataModule
+from clusterseg.data.sequences import holds_sequences
 from clusterseg.synthetic.dataset import ensure_streets
 from clusterseg.synthetic.recipe import Recipe
 
@@ -17,7 +18,8 @@ class StreetsDataModule(SemanticKittiDataModule):
     Several ranks may start at once: one generates, the others wait. The same recipe is generated once per folder.
 
     Args:
-        root: Folder under which each recipe has its own data set.
+        root: Folder under which each recipe has its own data set; or one that holds sequences already, which are read
+            as they are, so that a network trained on streets can be scored on real scans.
         recipe: Settings of :class:`clusterseg.synthetic.recipe.Recipe` by name.
         recipe_workers: Processes that generate; the bytes do not depend on it.
         **settings: As :class:`clusterseg.data.datamodule.SemanticKittiDataModule`.
@@ -33,5 +35,6 @@ class StreetsDataModule(SemanticKittiDataModule):
         recipe_workers: int = 1,
         **settings: Any,
     ) -> None:
-        folder = ensure_streets(os.fspath(root), Recipe.of(**dict(recipe or {})), workers=recipe_workers)
-        super().__init__(folder, **settings)
+        if not holds_sequences(root):
+            root = ensure_streets(os.fspath(root), Recipe.of(**dict(recipe or {})), workers=recipe_workers)
+        super().__init__(root, **settings)
