@@ -96,7 +96,9 @@ def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]
         write_file(run_dir / "metrics.json", as_text(result))
         confusion = write_confusion(tally.confusion.sum(0), data.class_names, run_dir)
         pictures = gallery.write(scans, run_dir) if scans else {}
-        write_report(run_dir / "report.html", f"Evaluation on {config.split}", result, confusion, pictures)
+        training_run = Path(result["checkpoints"][0]).absolute().parents[1]
+        title = f"Evaluation on {config.split}"
+        write_report(run_dir / "report.html", title, result, confusion, pictures, training_run)
         log.info("wrote metrics.json and report.html into %s", run_dir)
         if "wandb" in config.logger:
             logger = instantiate(config.logger.wandb, save_dir=str(run_dir))

@@ -87,6 +87,10 @@ def test_evaluation_drops_the_head(trained: Path, tmp_path: Path) -> None:
     assert result["scans"] == 2
     logged = [row for row in rows(trained) if row["val/miou"]]
     assert result["miou"] == pytest.approx(float(logged[-1]["val/miou"]), abs=1e-6)
+    report = (tmp_path / "report.html").read_text()
+    assert "adjusted Rand index" in report
+    known = json.loads((trained / "clusters.json").read_text())["road"]
+    assert f"<td>road</td><td>{known['ari']:.3f}</td><td>{known['purity']:.3f}</td>" in report
 
 
 def test_a_network_trained_on_streets_is_scored_on_other_scans(trained: Path, tmp_path: Path) -> None:

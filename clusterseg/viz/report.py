@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -17,7 +18,12 @@ _MEANS = {"miou": "mIoU, all classes", "miou_present": "mIoU, classes present", 
 
 
 def write_report(
-    path: Path, title: str, result: dict[str, Any], confusion: bytes, pictures: Mapping[str, bytes]
+    path: Path,
+    title: str,
+    result: dict[str, Any],
+    confusion: bytes,
+    pictures: Mapping[str, bytes],
+    training_run: Path | None = None,
 ) -> None:
     """Write the report of one evaluation.
 
@@ -27,6 +33,7 @@ def write_report(
         result: What `clusterseg.evaluation.evaluate` returns.
         confusion: PNG of the confusion matrix.
         pictures: PNG of some scans, by scan.
+        training_run: Run folder of the training, whose report on the clusters is shown if it has one.
 
     Raises:
         UserError: The file cannot be written.
@@ -45,7 +52,27 @@ def write_report(
         body.append(
             f'<h2>Some scans</h2><p class="quiet">In three dimensions: viewer.html beside this file.</p>{shown}'
         )
+    if training_run is not None:
+        body += _clusters(training_run)
     _write(path, title, body)
+
+
+def _clusters(run: Path) -> list[str]:
+    """What the training said of its clusters: the picture, and agreement with known subclasses where there are any."""
+    picture, table = run / "clusters.png", run / "clusters.json"
+    parts = [_image(picture.read_bytes(), "cluster centres and subclasses")] if picture.is_file() else []
+    if table.is_file():
+        heads = "".join(f"<th>{head}</th>" for head in ("class", "adjusted Rand index", "purity", "of one", "points"))
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{row['ari']:.3f}</td><td>{row['purity']:.3f}</td>"
+            f"<td>{row['purity_of_one']:.3f}</td><td>{row['points']:,}</td></tr>"
+            for name, row in json.loads(table.read_text()).items()
+        )
+        parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>')
+    told = (
+        '<p class="quiet">Subclasses of the training against the known ones; "of one": a single cluster\'s purity.</p>'
+    )
+    return ["<h2>Clusters of the training</h2>" + told + "".join(parts)] if parts else []
 
 
 def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
