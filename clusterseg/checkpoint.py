@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from clusterseg.errors import UserError
+from clusterseg.files import temporary_name
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -22,7 +23,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = target.with_name(temporary_name(target.name))
         try:
             with open(temporary, "wb") as file:
                 torch.save(checkpoint, file)

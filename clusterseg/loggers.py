@@ -15,6 +15,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.errors import UserError
+from clusterseg.files import replacing
 
 
 class _ResumableWriter(_ExperimentWriter):
@@ -39,12 +40,10 @@ class _ResumableWriter(_ExperimentWriter):
     def _rewrite(self, fieldnames: list[str], before: int | None = None) -> None:
         with open(self.metrics_file_path, newline="") as file:
             rows = [row for row in csv.DictReader(file) if before is None or int(row["step"]) < before]
-        temporary = f"{self.metrics_file_path}.tmp"
-        with open(temporary, "w", newline="") as file:
+        with replacing(Path(self.metrics_file_path)) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=fieldnames)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(temporary, self.metrics_file_path)
 
 
 class CsvLogger(CSVLogger):

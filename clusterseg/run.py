@@ -21,6 +21,7 @@ from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.callbacks import RandomStates, progress
 from clusterseg.checkpoint import AtomicCheckpointIO, error_line, read_checkpoint
 from clusterseg.errors import UserError
+from clusterseg.files import temporary_name
 from clusterseg.loggers import CsvLogger
 from clusterseg.task import SegmentationTask
 
@@ -113,7 +114,7 @@ def save_config(config: DictConfig, run_dir: Path) -> None:
     """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        temporary = run_dir / f".config.yaml.{os.getpid()}.tmp"
+        temporary = run_dir / temporary_name("config.yaml")
         OmegaConf.save(config, temporary, resolve=True)
         os.replace(temporary, run_dir / "config.yaml")
     except OSError as error:

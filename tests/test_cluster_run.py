@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from test_run import configure, evaluating, rows
+from test_run import evaluating, rows
 from tiny import write_control, write_dataset
+from tiny_run import configure
 
 from clusterseg.evaluation import evaluate
 from clusterseg.run import train

@@ -10,23 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from tiny import write_control, write_dataset
+from tiny_run import configure
 
 from clusterseg.errors import UserError
 from clusterseg.evaluation import evaluate
-from clusterseg.run import CONF, train
-
-
-def configure(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [*overrides], return_hydra_config=True)
-    with open_dict(config):
-        del config["hydra"]
-        if "name" in config:
-            config.name = "test"
-    return config
+from clusterseg.run import train
 
 
 @pytest.fixture(scope="module")
