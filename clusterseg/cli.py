@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from clusterseg.errors import UserError
+from clusterseg.hints import composition_mistake
 from clusterseg.run import CONF
 
 
@@ -45,7 +46,8 @@ def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> No
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
-        mistakes.append(_explained(error))
+        hint = composition_mistake(error, CONF, config_name, sys.argv[1:])
+        mistakes.append(_explained(error) if hint is None else hint)
     for mistake in mistakes:
         print(f"error: {mistake}", file=sys.stderr)
     if mistakes:

@@ -55,7 +55,7 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         self,
         root: str | os.PathLike[str],
         protocol: str = "train",
-        sequences: Mapping[str, Iterable[int | str] | None] | None = None,
+        sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
         label_map: str = "semantickitti",
         voxel_size: float = 0.05,
         max_scans: int | None = None,

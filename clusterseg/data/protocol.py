@@ -18,7 +18,9 @@ PROTOCOLS: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def choose_sequences(protocol: str, explicit: Mapping[str, Iterable[int | str] | None]) -> dict[str, tuple[str, ...]]:
+def choose_sequences(
+    protocol: str, explicit: Mapping[str, Iterable[int | str] | int | None]
+) -> dict[str, tuple[str, ...]]:
     """Return the sequence folders of the splits train, val and test.
 
     Args:
