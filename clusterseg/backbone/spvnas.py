@@ -15,6 +15,7 @@ from clusterseg.backbone.blocks import LinearBlock
 from clusterseg.backbone.control import ControlFile, parse_control
 from clusterseg.backbone.output import BackboneOutput
 from clusterseg.backbone.unet import SparseUNet
+from clusterseg.gradients import accept_row_gradients
 from clusterseg.sparse import SparseTensor, point_to_voxel, sparse_tensor, voxel_to_point
 
 
@@ -62,7 +63,7 @@ class SPVNAS(SparseUNet):
         voxels = self.encode(x)
         skips, points = voxels[:-1], voxels[0].feats
 
-        points = bottleneck = self._fuse(voxels[-1], points, 0)
+        points = bottleneck = accept_row_gradients(self._fuse(voxels[-1], points, 0))
         y = point_to_voxel(points, voxels[-1]).map(self._drop)
         for stage in self.upsample[:2]:
             y = stage(y, skips.pop())
@@ -70,7 +71,7 @@ class SPVNAS(SparseUNet):
         y = point_to_voxel(points, y).map(self._drop)
         for stage in self.upsample[2:]:
             y = stage(y, skips.pop())
-        points = self._fuse(y, points, 2)
+        points = accept_row_gradients(self._fuse(y, points, 2))
         given = x.grid.in_given_order
         taps = {"bottleneck": given(bottleneck), "decoder": given(points)}
         return BackboneOutput(given(self.classifier(points)), taps)

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clusterseg.distributed import all_gather, rank
+from clusterseg.gradients import take_rows
 
 KEY_RANGE = 2**32  # keys are integers below; a sort code is group * KEY_RANGE + key
 LAST = torch.iinfo(torch.int64).max  # sorts behind every code
@@ -79,7 +80,7 @@ def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors)
     if features.shape[0] == 0:
         features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
     mine = anchors.valid & (anchors.source == rank())
-    rows = features[torch.where(mine, anchors.index, 0)].float()
+    rows = take_rows(features, torch.where(mine, anchors.index, 0)).float()
     parts = all_gather(torch.where(mine[:, None], rows, 0.0))
     return parts[anchors.source, torch.arange(len(mine), device=mine.device)]
 
