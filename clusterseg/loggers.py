@@ -1,16 +1,14 @@
-"""Loggers: metrics.csv in the run folder, wandb that never asks, tensorboard."""
+"""Loggers: metrics.csv in the run folder, tensorboard."""
 
 from __future__ import annotations
 
 import csv
-import netrc
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from lightning_fabric.loggers.csv_logs import _ExperimentWriter
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -76,38 +74,6 @@ class CsvLogger(CSVLogger):
         self.experiment.drop_from(step)
 
 
-def wandb_logger(
-    save_dir: str | Path,
-    project: str = "clusterseg",
-    name: str | None = None,
-    group: str | None = None,
-    tags: list[str] | None = None,
-) -> WandbLogger:
-    """A wandb logger that runs offline where nobody is logged in, and never prompts.
-
-    Args:
-        save_dir: The run folder; offline runs lie in its folder ``wandb``.
-        project: wandb project.
-        name: Name of the run.
-        group: Group of runs, such as a sweep.
-        tags: Tags of the run.
-    """
-    os.environ.setdefault("WANDB_MODE", "online" if _logged_in() else "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    return WandbLogger(save_dir=save_dir, project=project, name=name, group=group, tags=list(tags or []))
-
-
-def _logged_in() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        return netrc.netrc(str(path)).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
 def tensorboard_logger(save_dir: str | Path) -> TensorBoardLogger:
     """A tensorboard logger under the run folder.
 
@@ -115,7 +81,7 @@ def tensorboard_logger(save_dir: str | Path) -> TensorBoardLogger:
         UserError: tensorboard is not installed.
     """
     try:
-        return TensorBoardLogger(save_dir=save_dir, name="", version="tensorboard")
+        return TensorBoardLogger(save_dir=save_dir, name="", version="tensorboard", default_hp_metric=False)
     except ModuleNotFoundError:
         raise UserError(
             "logger=tensorboard: tensorboard is not installed; pip install 'clusterseg[tensorboard]'"

@@ -12,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.backbone import Backbone
@@ -55,6 +55,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         log.info("resuming %s", resume)
     first_step = 0 if resume is None else read_checkpoint(resume)["global_step"]
     for logger in trainer.loggers:
+        logger.log_hyperparams(plain(config))
         if isinstance(logger, CsvLogger):
             logger.start_at(first_step)
     trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -179,6 +180,8 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
     folder = run_dir / "checkpoints"
     callbacks: list[Callback] = [progress(), RandomStates()]
     for callback in instantiate(config.callbacks).values():
+        if callback is None or (isinstance(callback, LearningRateMonitor) and not config.logger):
+            continue
         if isinstance(callback, ModelCheckpoint):
             if callback.monitor is not None and not has_validation:
                 continue

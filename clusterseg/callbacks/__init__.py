@@ -1,7 +1,20 @@
-"""What happens beside the training: progress, resuming, and the report on the clusters."""
+"""What happens beside the training: progress, figures, pictures, resuming, and the reports at the end."""
 
 from clusterseg.callbacks.clusters import ClusterReport
+from clusterseg.callbacks.gradients import GradientNorm
+from clusterseg.callbacks.pictures import BevPictures
 from clusterseg.callbacks.progress import LineProgress, Throughput, progress
 from clusterseg.callbacks.resume import LastCheckpoint, RandomStates
+from clusterseg.callbacks.system import SystemFigures
 
-__all__ = ["ClusterReport", "LastCheckpoint", "LineProgress", "RandomStates", "Throughput", "progress"]
+__all__ = [
+    "BevPictures",
+    "ClusterReport",
+    "GradientNorm",
+    "LastCheckpoint",
+    "LineProgress",
+    "RandomStates",
+    "SystemFigures",
+    "Throughput",
+    "progress",
+]

@@ -114,7 +114,8 @@ class SegmentationTask(pl.LightningModule):
         optimizer = self._optimizer(self.parameters())
         total_steps = self._total_steps()
         scheduler = self._scheduler(optimizer, total_steps=total_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        schedule = {"scheduler": scheduler, "interval": "step", "name": "train/lr"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def _total_steps(self) -> int:
         """Optimiser steps of the run.

@@ -80,3 +80,23 @@ def bev_figure(
         axes.set_ylabel("x, metres", fontsize=8)
         axes.tick_params(labelsize=7)
     return figure
+
+
+def bev_strip(
+    xyz: Float[np.ndarray, "points 3"], shown: Mapping[str, UInt8[np.ndarray, "points 3"]], pixels: int = 420
+) -> Figure:
+    """Draw the pictures of `panels` in one row, without axes: a tenth of a second rather than one.
+
+    Args:
+        xyz: Metres in the sensor's frame.
+        shown: Colours of the points by the name of the picture.
+        pixels: Edge of each picture.
+    """
+    gap, top, dpi = 6, 24, 110
+    width, height = len(shown) * (pixels + gap) - gap, pixels + top
+    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
+    for i, (name, colours) in enumerate(shown.items()):
+        left = i * (pixels + gap)
+        figure.figimage(raster(xyz, colours, pixels=pixels), xo=left, yo=0, origin="upper")
+        figure.text((left + 2) / width, 1 - top / 2 / height, name, fontsize=9, va="center")
+    return figure

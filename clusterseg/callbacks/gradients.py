@@ -1,0 +1,41 @@
+"""The size of the gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from clusterseg.task import SegmentationTask
+
+
+class GradientNorm(Callback):
+    """Logs ``train/grad_norm`` of all that is trained and ``cluster/grad_norm`` of the head's projection.
+
+    The L2 norm of what an optimiser step gets: accumulated, averaged over ranks and unscaled, before clipping. It is
+    taken in the steps that are logged only, and stays on the device until then.
+    """
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Log the norms if the step is logged."""
+        if (trainer.global_step + 1) % trainer.log_every_n_steps:
+            return
+        assert isinstance(pl_module, SegmentationTask)
+        norms = {"train/grad_norm": gradient_norm(pl_module.parameters())}
+        if pl_module.cluster is not None:
+            norms["cluster/grad_norm"] = gradient_norm(pl_module.cluster.proj.parameters())
+        pl_module.log_dict(norms, batch_size=1)
+
+
+@torch.no_grad()
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
+    """L2 norm of the gradients of some parameters together, those without a gradient left out; NaN if one is."""
+    return get_total_norm([p.grad for p in parameters if p.grad is not None]).float()

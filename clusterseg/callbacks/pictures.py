@@ -1,0 +1,129 @@
+"""The same few scans from above after each validation: input, truth, prediction, error."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Integer, UInt8
+from matplotlib.image import imread
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor
+
+from clusterseg.data.batch import Batch
+from clusterseg.data.scan import read_scan
+from clusterseg.data.sequences import ScanFiles
+from clusterseg.distributed import gather_objects
+from clusterseg.errors import UserError
+from clusterseg.files import write_file
+from clusterseg.viz.bev import bev_strip, panels
+from clusterseg.viz.figures import png
+
+log = logging.getLogger("clusterseg")
+FOLDER = "pictures"
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What is known of one of the scans; train ids fit into bytes, which the ranks send each other."""
+
+    scan_id: str
+    truth: UInt8[np.ndarray, " points"]
+    prediction: UInt8[np.ndarray, " points"]
+
+
+class BevPictures(Callback):
+    """Writes ``pictures/XX_NNNNNN/step_SSSSSS.png`` and sends it to wandb and tensorboard where they are on.
+
+    The predictions are those of the validation itself. The step is that of its row in ``metrics.csv``. A picture that
+    cannot be made is told and left out; the run goes on.
+
+    Args:
+        folder: The run folder.
+        scans: How many, from the first of the validation split.
+        every: Validations from one set of pictures to the next.
+    """
+
+    def __init__(self, folder: Path, scans: int = 2, every: int = 1) -> None:
+        if scans < 1 or every < 1:
+            raise UserError(f"callbacks.pictures: scans={scans}, every={every}: expected numbers from 1")
+        self.folder, self.scans, self.every = folder / FOLDER, scans, every
+        self._files: dict[str, ScanFiles] = {}
+        self._kept: list[_Kept] = []
+        self._validations = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many validations there have been."""
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._validations = state_dict["validations"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget pictures of steps that are still to come, as ``metrics.csv`` forgets its rows."""
+        if trainer.is_global_zero:
+            for path in self.folder.glob("*/step_*.png"):
+                if int(path.stem.removeprefix("step_")) >= trainer.global_step:
+                    path.unlink(missing_ok=True)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the scans, if it is time."""
+        self._files, self._kept = {}, []
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            if self._validations % self.every == 0:
+                files = trainer.datamodule.dataset("val").files[: self.scans]  # type: ignore[attr-defined]
+                self._files = {entry.scan_id: entry for entry in files}
+            self._validations += 1
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
+    ) -> None:
+        """Keep the predictions for the chosen scans."""
+        if self._files.keys() & set(batch.scan_ids):
+            assert isinstance(outputs, Tensor)
+            columns = [_scans(batch, values) for values in (batch.point_targets, outputs)]
+            rows = zip(batch.scan_ids, *columns, strict=True)
+            self._kept += [_Kept(*row) for row in rows if row[0] in self._files]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the scans of all ranks, on rank 0."""
+        if not self._files:
+            return
+        kept = [scan for scans in gather_objects(self._kept) for scan in scans]
+        if trainer.is_global_zero:
+            for scan in sorted(kept, key=lambda scan: scan.scan_id):
+                try:
+                    self._show(trainer, scan)
+                except (UserError, OSError) as error:
+                    log.warning("no picture of scan %s: %s", scan.scan_id, error)
+
+    def _show(self, trainer: pl.Trainer, scan: _Kept) -> None:
+        """Write the picture of a scan and hand it to the loggers."""
+        colours = trainer.datamodule.label_map.colours  # type: ignore[attr-defined]
+        xyz = read_scan(self._files[scan.scan_id].scan)[:, :3]
+        figure = bev_strip(xyz, panels(xyz, scan.truth, scan.prediction, colours))
+        step, name = max(trainer.global_step - 1, 0), scan.scan_id.replace("/", "_")
+        path = self.folder / name / f"step_{step:06d}.png"
+        write_file(path, png(figure))
+        for logger in trainer.loggers:
+            _send(logger, f"{FOLDER}/{name}", path, step)
+
+
+def _scans(batch: Batch, train_ids: Integer[Tensor, " points"]) -> list[UInt8[np.ndarray, " points"]]:
+    """The train ids of the points of each scan."""
+    parts = torch.split(train_ids.to("cpu", torch.uint8), batch.point_counts.tolist())
+    return [part.numpy() for part in parts]
+
+
+def _send(logger: Logger, key: str, path: Path, step: int) -> None:
+    if isinstance(logger, WandbLogger):
+        logger.log_image(key, [str(path)], step=step)
+    elif isinstance(logger, TensorBoardLogger):
+        logger.experiment.add_image(key, imread(path)[..., :3], step, dataformats="HWC")
