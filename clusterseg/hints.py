@@ -74,7 +74,7 @@ def _unknown_key(key: str, config: dict[str, Any], groups: list[str]) -> str:
         other for other in known if other.rpartition(".")[2] == name and not isinstance(_at(config, other), dict)
     ]
     meant = get_close_matches(key, same_name or known, n=1, cutoff=0.0 if same_name else 0.6)
-    return f"{key}: no such key" + (f"; did you mean {meant[0]}?" if meant else "")
+    return f"{key}: no such key" + (f" (did you mean {meant[0]}?)" if meant else "")
 
 
 def _composed(conf: Path, config_name: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from functools import partial
@@ -10,21 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 
+from clusterseg import preflight
 from clusterseg.backbone import Backbone
 from clusterseg.backbone.control import read_control
 from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.callbacks import RandomStates, progress
 from clusterseg.checkpoint import AtomicCheckpointIO, error_line, read_checkpoint
+from clusterseg.data.label_map import load_label_map
+from clusterseg.determinism import statement
 from clusterseg.errors import UserError
+from clusterseg.faults import explained
 from clusterseg.files import temporary_name
 from clusterseg.loggers import CsvLogger
+from clusterseg.resumable import require_same_model
 from clusterseg.task import SegmentationTask
 
+IN_CHANNELS = 4  # x, y, z, remission
 CONF = Path(__file__).resolve().parents[1] / "conf"
 log = logging.getLogger("clusterseg")
 
@@ -38,31 +47,56 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     Raises:
         UserError: A setting or a file is wrong.
     """
+    preflight.check(config)
     self_contained(config)
+    rehearse(config)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     resume = resume_path(config.ckpt, run_dir)
-    save_config(config, run_dir)
     data = instantiate(config.data, _convert_="all")
     data.setup("fit")
     task = build_task(config, data.class_names, data.in_channels)
+    first_step = 0
     if resume is None:
         init_weights(config, task)
+    else:
+        checkpoint = read_checkpoint(resume)
+        require_same_model(resume, checkpoint, task.state_dict(), plain(config))
+        first_step = checkpoint["global_step"]
+    save_config(config, run_dir)
     log_short_runs(config, len(data.dataset("fit")) // data.batch_size)
     has_validation = bool(data.sequences["val"])
     trainer = build_trainer(config, run_dir, has_validation)
-    describe(task, data, trainer, run_dir)
+    describe(config, task, data, trainer)
     if resume is not None:
         log.info("resuming %s", resume)
-    first_step = 0 if resume is None else read_checkpoint(resume)["global_step"]
     for logger in trainer.loggers:
         logger.log_hyperparams(plain(config))
         if isinstance(logger, CsvLogger):
             logger.start_at(first_step)
-    trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    with explained(run_dir, resumed=resume is not None):
+        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     if has_validation and "val/miou" not in trainer.callback_metrics:
         log.warning("the run ended before its first validation: there is no best checkpoint")
     log.info("run folder: %s", run_dir)
     return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def rehearse(config: DictConfig) -> None:
+    """Build all that learns without memory, and the callbacks: what they refuse is told before data is read.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    try:
+        with torch.device("meta"):
+            task = build_task(config, load_label_map(config.data.label_map).class_names, IN_CHANNELS)
+            task.build_optimizer(total_steps=1)
+        instantiate(config.callbacks)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        key = str(error).rpartition("full_key: ")[2]
+        raise UserError(f"{key}: {error_line(error.__cause__ or error)}; change this setting of {key}") from error
 
 
 def self_contained(config: DictConfig) -> None:
@@ -179,11 +213,12 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
     """The Trainer of a configuration, with its callbacks and loggers in the run folder."""
     folder = run_dir / "checkpoints"
     callbacks: list[Callback] = [progress(), RandomStates()]
-    for callback in instantiate(config.callbacks).values():
+    for name, callback in instantiate(config.callbacks).items():
         if callback is None or (isinstance(callback, LearningRateMonitor) and not config.logger):
             continue
         if isinstance(callback, ModelCheckpoint):
             if callback.monitor is not None and not has_validation:
+                rank_zero_only(log.info)("nothing is validated: there is no %s.ckpt, last.ckpt counts", name)
                 continue
             callback.dirpath = str(folder)
         callbacks.append(callback(folder=run_dir) if isinstance(callback, partial) else callback)
@@ -205,7 +240,7 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
 
 
 @rank_zero_only
-def describe(task: SegmentationTask, data: Any, trainer: pl.Trainer, run_dir: Path) -> None:
+def describe(config: DictConfig, task: SegmentationTask, data: Any, trainer: pl.Trainer) -> None:
     """Tell in a few lines what is about to run."""
     parameters = sum(p.numel() for p in task.backbone.parameters())
     head = "" if task.cluster is None else f" + cluster head {sum(p.numel() for p in task.cluster.parameters()):,}"
@@ -213,5 +248,11 @@ def describe(task: SegmentationTask, data: Any, trainer: pl.Trainer, run_dir: Pa
         split: len(data.dataset(name)) for split, name in (("train", "fit"), ("val", "val")) if data.sequences[split]
     }
     log.info("%s, %s parameters%s", type(task.backbone).__name__, f"{parameters:,}", head)
-    log.info("scans: %s; %s on %s", scans, trainer.precision, trainer.strategy.root_device)
-    log.info("run folder: %s", run_dir)
+    device = trainer.strategy.root_device
+    log.info("scans: %s; %s on %s", scans, trainer.precision, device)
+    parts = (data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+    of = f"{math.prod(parts)} ({parts[0]} x {parts[1]} ranks x {parts[2]} accumulated)"
+    log.info("scans a step: %s; lr %s as set, not scaled by it", of, config.optim.optimizer.get("lr", "by default"))
+    if config.deterministic:
+        log.info(statement(device.type, config.model.backbone.get("backend", "native"), trainer.world_size))
+    log.info("run folder: %s", trainer.default_root_dir)

@@ -114,6 +114,6 @@ def shown(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?`` with the known name that comes nearest, or nothing."""
+    """`` (did you mean ...?)`` with the known name that comes nearest, or nothing."""
     close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""

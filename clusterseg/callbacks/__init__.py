@@ -1,6 +1,7 @@
 """What happens beside the training: progress, figures, pictures, resuming, and the reports at the end."""
 
 from clusterseg.callbacks.clusters import ClusterReport
+from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradients import GradientNorm
 from clusterseg.callbacks.pictures import BevPictures
 from clusterseg.callbacks.progress import LineProgress, Throughput, progress
@@ -10,6 +11,7 @@ from clusterseg.callbacks.system import SystemFigures
 __all__ = [
     "BevPictures",
     "ClusterReport",
+    "FiniteLoss",
     "GradientNorm",
     "LastCheckpoint",
     "LineProgress",

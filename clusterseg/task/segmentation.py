@@ -53,6 +53,7 @@ class SegmentationTask(pl.LightningModule):
         self.class_names = tuple(class_names)
         self.train_confusion = PointConfusion(len(class_names))
         self.val_confusion = PointConfusion(len(class_names))
+        self.terms: dict[str, Tensor] = {}
         if cluster is not None:  # ranks agree on it by themselves: DDP need not send some 10 MB of bank a step
             own = [f"cluster.{name}" for name, _ in cluster.named_buffers() if not name.startswith("proj.")]
             self._ddp_params_and_buffers_to_ignore = own
@@ -73,6 +74,7 @@ class SegmentationTask(pl.LightningModule):
             cluster = self.cluster(output.taps[self.cluster.tap], batch.targets, predictions)
             terms |= cluster.losses
             self._log_named("cluster", cluster.stats)
+        self.terms = {name: term.detach() for name, term in terms.items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         self._log_named("train/loss", {"": total, **terms}, prog_bar=("",))
         self.train_confusion.update(predictions[batch.inverse_map], batch.point_targets)
@@ -109,13 +111,23 @@ class SegmentationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, with a schedule over the real number of optimiser steps."""
-        if self._optimizer is None or self._scheduler is None:
-            raise RuntimeError("this task was built without an optimiser, for evaluation only")
-        optimizer = self._optimizer(self.parameters())
-        total_steps = self._total_steps()
-        scheduler = self._scheduler(optimizer, total_steps=total_steps)
+        optimizer, scheduler = self.build_optimizer(self._total_steps())
         schedule = {"scheduler": scheduler, "interval": "step", "name": "train/lr"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def build_optimizer(self, total_steps: int) -> tuple[Optimizer, LRScheduler]:
+        """The optimiser and its schedule over so many steps.
+
+        Raises:
+            UserError: A setting of theirs is wrong.
+        """
+        if self._optimizer is None or self._scheduler is None:
+            raise RuntimeError("this task was built without an optimiser, for evaluation only")
+        try:
+            optimizer = self._optimizer(self.parameters())
+            return optimizer, self._scheduler(optimizer, total_steps=total_steps)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"optim: {error}; change this setting of optim.optimizer or optim.scheduler") from error
 
     def _total_steps(self) -> int:
         """Optimiser steps of the run.

@@ -1,0 +1,137 @@
+"""What becomes of a step whose loss or gradient is NaN or infinite."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from clusterseg.distributed import gather_objects
+from clusterseg.errors import UserError
+from clusterseg.task import SegmentationTask
+
+log = logging.getLogger("clusterseg")
+
+
+class FiniteLoss(Callback):
+    """Stops at a step that is not finite, or leaves it out; the weights never see it, and all ranks decide alike.
+
+    The loss terms and the gradient's norm are looked at after the backward pass, before the optimiser. (That reads
+    one number from the device in every step; the kernel maps of the next step wait for the device anyway.) In a step
+    that is left out no parameter has a gradient, so that any optimiser keeps its weights and moments; what the forward
+    pass changed (running statistics, centres, bank) goes back to what it was before. The schedule moves on.
+    With float16 the gradient is the scaler's business, which leaves out steps of its own; the loss is looked at here.
+
+    Args:
+        on_nan: ``stop`` or ``skip``.
+        most_in_a_row: Steps left out one after another that stop the run all the same.
+    """
+
+    def __init__(self, on_nan: str = "stop", most_in_a_row: int = 10) -> None:
+        self.skip = on_nan == "skip"
+        self.most_in_a_row = most_in_a_row
+        self.skipped = 0
+        self.in_a_row = 0
+        self._scan_ids: tuple[str, ...] = ()
+        self._seen: list[tuple[tuple[str, ...], dict[str, Tensor]]] = []
+        self._kept: list[Tensor] = []
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep a copy of the buffers at the first batch of each optimiser step."""
+        self._scan_ids = batch.scan_ids
+        if self.skip and not self._seen:
+            buffers = list(pl_module.buffers())
+            if not self._kept:
+                self._kept = [buffer.clone() for buffer in buffers]
+            for kept, buffer in zip(self._kept, buffers, strict=True):
+                kept.copy_(buffer)
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Remember the terms of each batch of an optimiser step."""
+        assert isinstance(pl_module, SegmentationTask)
+        self._seen.append((self._scan_ids, pl_module.terms))
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Stop, or take the gradients away and the buffers back, where a number of any rank is not finite.
+
+        Raises:
+            UserError: It is to stop, or has left out too many steps in a row.
+        """
+        gradient = None if _has_scaler(trainer) else _norm(pl_module)
+        seen, self._seen = self._seen, []
+        if not trainer.strategy.reduce_boolean_decision(not _finite(seen, gradient), all=False):
+            self.in_a_row = 0
+            return
+        told = _told(trainer.global_step, gather_objects(_bad_terms(seen, gradient)))
+        if not self.skip:
+            raise UserError(f"{told}; {REMEDY}, or leave such steps out: on_nan=skip")
+        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+        if self.in_a_row >= self.most_in_a_row:
+            raise UserError(f"{told}; it was so in the last {self.in_a_row} steps; {REMEDY}")
+        self._leave_out(pl_module)
+        if trainer.is_global_zero:
+            log.warning("%s; the step is left out (%d in this run, %d in a row)", told, self.skipped, self.in_a_row)
+        pl_module.log("train/skipped_steps", float(self.skipped), batch_size=1, rank_zero_only=False)
+
+    @torch.no_grad()
+    def _leave_out(self, pl_module: pl.LightningModule) -> None:
+        for parameter in pl_module.parameters():
+            parameter.grad = None
+        for buffer, kept in zip(pl_module.buffers(), self._kept, strict=True):
+            buffer.copy_(kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts, for a resumed run."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
+
+
+REMEDY = "lower optim.optimizer.lr, clip by trainer.gradient_clip_val=1, or use trainer.precision=32-true"
+
+
+def _has_scaler(trainer: pl.Trainer) -> bool:
+    return getattr(trainer.precision_plugin, "scaler", None) is not None
+
+
+@torch.no_grad()
+def _norm(module: pl.LightningModule) -> Tensor:
+    return get_total_norm([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
+
+
+def _finite(seen: list[tuple[tuple[str, ...], dict[str, Tensor]]], gradient: Tensor | None) -> bool:
+    values = [term.float() for _, terms in seen for term in terms.values()]
+    if gradient is not None:
+        values.append(gradient.float().to(values[0].device))
+    return bool(torch.stack(values).isfinite().all())
+
+
+def _bad_terms(seen: list[tuple[tuple[str, ...], dict[str, Tensor]]], gradient: Tensor | None) -> list[str]:
+    """What is not finite on this rank, in words."""
+    found = []
+    for scans, terms in seen:
+        bad = [f"{name} is {float(term)}" for name, term in terms.items() if not term.isfinite()]
+        if bad:
+            found.append(f"{', '.join(bad)} on scans {', '.join(scans)}")
+    if not found and gradient is not None and not gradient.isfinite():
+        scans = tuple(scan for ids, _ in seen for scan in ids)
+        found.append(f"the norm of the gradient is {float(gradient)} after scans {', '.join(scans)}")
+    return found
+
+
+def _told(step: int, by_rank: list[list[str]]) -> str:
+    many = len(by_rank) > 1
+    parts = [f"rank {rank}: {part}" if many else part for rank, found in enumerate(by_rank) for part in found]
+    return f"step {step} is not finite: {'; '.join(parts)}"

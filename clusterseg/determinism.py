@@ -1,0 +1,33 @@
+"""What ``deterministic=true`` holds for, in words."""
+
+from __future__ import annotations
+
+#: By engine, why two runs may differ on CUDA. (For the rest of a step see `statement`.)
+ENGINES = {
+    "triton": "sparse.backend=triton, where each process tunes its blocks by timing, and so its order of sums",
+    "torchsparse": "sparse.backend=torchsparse, whose own kernels add atomically, unseen by PyTorch's check",
+    "spconv": "sparse.backend=spconv, whose own kernels add atomically, unseen by PyTorch's check",
+}
+
+
+def statement(device: str, engine: str, ranks: int) -> str:
+    """What a run with ``deterministic=true`` repeats bit for bit, and what it may not.
+
+    On CUDA PyTorch itself refuses operators that have no deterministic form. Of a step's operators `scatter_add_`
+    (counts of the anchor sampling), `index_copy_` (bank) and the backward of `index_select` and `gather` take theirs;
+    `embedding_bag` sums forward only, in a fixed order; `cumsum`, `bincount` and `scatter_add_` are of integers.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        engine: ``sparse.backend``.
+        ranks: Processes of the run.
+    """
+    if device == "cpu":
+        return "deterministic: the same command on the same number of threads gives the same bits"
+    if engine == "auto":
+        engine = "triton"
+    apart = [ENGINES[engine]] if engine in ENGINES else []
+    if ranks > 1:
+        apart.append("sums over ranks, where NCCL may choose another order on another machine")
+    listed = "; not held to it: " + "; ".join(apart) if apart else ""
+    return f"deterministic: PyTorch's operators are held to it{listed} (not run on a GPU yet)"

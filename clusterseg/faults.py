@@ -1,0 +1,67 @@
+"""What can go wrong outside of us while a run goes on, told with the way to go on from there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from clusterseg.errors import UserError
+
+WORKER = re.compile(r"DataLoader worker \((pid\S* [\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexpectedly)")
+
+
+@contextmanager
+def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
+    """Turn the faults of a run into one message each: input that is gone, a worker killed, a GPU's memory full.
+
+    Args:
+        run_dir: The run folder.
+        resumed: Whether the checkpoint that lies there already is of this run.
+
+    Raises:
+        UserError: In their place; it also says how to resume, if the run has written a checkpoint.
+    """
+    before = None if resumed else _written(run_dir)
+    try:
+        yield
+    except UserError as error:
+        told = str(error).rpartition("UserError: ")[2].strip()  # a worker process prepends its traceback
+        raise UserError(told + how_to_resume(run_dir, before)) from error
+    except torch.OutOfMemoryError as error:
+        told = "the GPU's memory is full; set data.batch_size or data.max_voxels lower, or trainer.precision=bf16-mixed"
+        raise UserError(told + how_to_resume(run_dir, before)) from error
+    except RuntimeError as error:
+        killed = WORKER.search(str(error))
+        if killed is None:
+            raise
+        raise UserError(_worker_killed(*killed.groups()) + how_to_resume(run_dir, before)) from error
+
+
+def _worker_killed(pid: str, signal: str | None) -> str:
+    how = f"was killed ({signal})" if signal else "ended unexpectedly"
+    return (
+        f"a process that loads scans ({pid}) {how}; mostly the machine's memory is full: "
+        "set data.num_workers lower, or to 0"
+    )
+
+
+def how_to_resume(run_dir: Path, before: int | None = None) -> str:
+    """The line that tells how to go on from the last checkpoint; nothing where the run has none."""
+    written = _written(run_dir)
+    if written is None or written == before:
+        return ""
+    again = f"ckpt=last hydra.run.dir={run_dir}"
+    return f"\nThe last checkpoint is {_last(run_dir)}: to go on from it, add {again} to the command."
+
+
+def _last(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / "last.ckpt"
+
+
+def _written(run_dir: Path) -> int | None:
+    """When the last checkpoint was written, in nanoseconds; None without one."""
+    return _last(run_dir).stat().st_mtime_ns if _last(run_dir).is_file() else None
