@@ -19,12 +19,14 @@ from omegaconf.errors import OmegaConfBaseException
 from clusterseg.errors import UserError
 from clusterseg.hints import composition_mistake
 from clusterseg.run import CONF
+from clusterseg.sweep import ending_sweep, objective, record_failure
 
 
 def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> None:
     """Run a command: compose ``config_name`` with the command line, call ``function(config, run_dir)``, exit.
 
-    Exit status 2 is a mistake of the user, told on standard error.
+    A sweeper gets to know the metric that ``optimize`` names. Exit status 2 is a mistake of the user, or a sweep with
+    failed runs, told on standard error.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed with a traceback
     quieten()
@@ -33,13 +35,17 @@ def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> No
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def main(config: DictConfig) -> Any:
+        quieten()  # a launcher may give a job a process of its own
+        folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            return function(config, Path(HydraConfig.get().runtime.output_dir))
-        except Exception as error:  # a mistake in one job of a sweep does not stop the others
-            mistakes.append(_explained(error))
+            return objective(config, function(config, folder))
+        except Exception as error:
+            if not record_failure(folder, error, explain(error)):
+                mistakes.append(_explained(error))
 
     try:
-        main()
+        with ending_sweep(mistakes):
+            main()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

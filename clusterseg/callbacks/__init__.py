@@ -2,9 +2,12 @@
 
 from clusterseg.callbacks.clusters import ClusterReport
 from clusterseg.callbacks.finite import FiniteLoss
+from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradients import GradientNorm
+from clusterseg.callbacks.outcome import RunOutcome
 from clusterseg.callbacks.pictures import BevPictures
 from clusterseg.callbacks.progress import LineProgress, Throughput, progress
+from clusterseg.callbacks.pruning import Pruning
 from clusterseg.callbacks.resume import LastCheckpoint, RandomStates
 from clusterseg.callbacks.system import SystemFigures
 
@@ -12,10 +15,13 @@ __all__ = [
     "BevPictures",
     "ClusterReport",
     "FiniteLoss",
+    "FiniteLoss",
     "GradientNorm",
     "LastCheckpoint",
     "LineProgress",
+    "Pruning",
     "RandomStates",
+    "RunOutcome",
     "SystemFigures",
     "Throughput",
     "progress",

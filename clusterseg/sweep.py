@@ -1,0 +1,103 @@
+"""The end of a sweep: its failed runs, its table and its plot."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from clusterseg.errors import UserError
+from clusterseg.outcome import Outcome, read_outcome
+
+log = logging.getLogger("clusterseg")
+
+
+class Sweep(Callback):
+    """Remembers which sweep this process runs; Hydra makes it from ``hydra.callbacks``.
+
+    It does no more by itself, for Hydra's own call at the end of a sweep does not come where a launcher or a sweeper
+    fails, and turns errors into warnings.
+
+    Args:
+        summary: Whether the sweep ends with the table of its runs.
+    """
+
+    current: ClassVar[Sweep | None] = None
+
+    def __init__(self, summary: bool) -> None:
+        self.summary = summary
+        self.folder = Path()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Remember the sweep."""
+        self.folder = Path(config.hydra.sweep.dir)
+        Sweep.current = self
+
+
+def objective(config: DictConfig, result: Any) -> Any:
+    """What a job returns to the sweeper: the metric that ``optimize`` names, or None where it has no finite value."""
+    if "optimize" not in config or not isinstance(result, dict):
+        return result
+    value = result.get(config.optimize)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def record_failure(folder: Path, error: Exception, message: str | None) -> bool:
+    """Keep in a job's folder why it failed.
+
+    Args:
+        folder: Where the job writes.
+        error: What was raised.
+        message: For the user; None for a bug.
+
+    Returns:
+        Whether the job is one of a sweep: then it is logged here, a bug with its traceback, and `ending_sweep` tells.
+    """
+    if HydraConfig.get().output_subdir is None:  # a command without a folder of its own
+        return False
+    with suppress(UserError):
+        Outcome("failed", message or f"{type(error).__name__}: {error}").write(folder)
+    if HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return False
+    log.error("%s", message or "the run failed", exc_info=message is None)
+    return True
+
+
+@contextmanager
+def ending_sweep(mistakes: list[str]) -> Iterator[None]:
+    """If a sweep runs meanwhile: afterwards, also if it is interrupted, print its table and add its failed runs.
+
+    Jobs may run in other processes or on other machines, so what became of them is read from their folders.
+    """
+    Sweep.current = None
+    try:
+        yield
+    finally:
+        if Sweep.current is not None and Sweep.current.folder.is_dir():
+            mistakes += failures(Sweep.current.folder)
+            if Sweep.current.summary:
+                _print_summary(Sweep.current.folder)
+
+
+def failures(folder: Path) -> list[str]:
+    """What the failed runs of a sweep told, one message each."""
+    runs = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    outcomes = [(run, read_outcome(run)) for run in runs]
+    return [f"{run}: {o.message}" for run, o in outcomes if o is not None and o.state == "failed"]
+
+
+def _print_summary(folder: Path) -> None:
+    from clusterseg.summary import print_summary, summarise  # matplotlib, which a single run does not need
+
+    try:
+        print_summary(summarise([str(folder)]), folder)
+    except UserError as error:  # such as no run that came to its end
+        log.warning("no table of this sweep: %s", error)

@@ -1,0 +1,144 @@
+"""Hydra's sweeper for Optuna, with pruning: ``hydra/sweeper=optuna``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Transformer
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+log = logging.getLogger("clusterseg")
+
+
+class OptunaSweeper(Sweeper):
+    """Asks an Optuna study for trials, launches each as a job, and tells the study what the job returned.
+
+    The search space is written as for the sweeper that Hydra's authors publish (``choice``, ``range``, ``interval``,
+    ``tag(log, interval(..))``), with the same keys. Theirs cannot prune: a job does not learn which trial it is, and
+    the sweeper calls a trial complete whatever its job found; and up to Hydra 1.3 it is bound to Optuna 2, whose
+    storages do not work with a current SQLAlchemy. Here a job's number is its trial's number, also when a study goes
+    on in the folder of an earlier sweep; the job itself ends its trial as pruned (`clusterseg.callbacks.Pruning`),
+    because only then Optuna's samplers and pruners know it for what it is. A job that fails, or returns no finite
+    number, is a failed trial and does not end the sweep.
+
+    Args:
+        n_trials: Trials of this sweep, beside those that the study holds already.
+        n_jobs: Trials launched together, for launchers that run jobs side by side.
+        direction: ``maximize`` or ``minimize``.
+        storage: See `clusterseg.study.open_study`.
+        sampler: Configuration of an Optuna sampler.
+        pruner: Configuration of an Optuna pruner.
+        params: The search space: values as after the equals sign of a command line.
+    """
+
+    def __init__(
+        self,
+        n_trials: int,
+        n_jobs: int,
+        direction: str,
+        storage: str,
+        sampler: DictConfig,
+        pruner: DictConfig,
+        params: DictConfig | None = None,
+    ) -> None:
+        self.n_trials, self.n_jobs, self.direction, self.storage = n_trials, n_jobs, direction, storage
+        self.sampler, self.pruner, self.params = sampler, pruner, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Make the launcher."""
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run all trials."""
+        from clusterseg.study import open_study
+
+        open_study(self.storage, self.direction)  # tells what is wrong before the sampler needs Optuna
+        study = open_study(self.storage, self.direction, instantiate(self.sampler), instantiate(self.pruner))
+        fixed, space = self._search_space(arguments)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        _end_abandoned(study)
+        for start in range(0, self.n_trials, self.n_jobs):
+            trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - start))]
+            jobs = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
+            returns = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+            for trial, returned in zip(trials, returns, strict=True):
+                _tell(study, trial.number, returned)
+        _save_best(study, folder / "optimization_results.yaml")
+
+    def _search_space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, BaseDistribution]]:
+        """Overrides common to all jobs, and distributions by key; the command line has the last word on a key."""
+        lines = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = {override.get_key_element(): override for override in parser.parse_overrides([*lines, *arguments])}
+        fixed = [str(o.input_line) for o in overrides.values() if not o.is_sweep_override()]
+        space = {key: distribution(o) for key, o in overrides.items() if o.is_sweep_override()}
+        return fixed, space
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """The Optuna distribution of a sweep such as ``key=interval(0.1,1)``."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value: Any = override.value()
+    if override.is_interval_sweep():
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        return (IntDistribution if whole else FloatDistribution)(value.start, value.end, log="log" in value.tags)
+    values: list[Any] = list(override.sweep_iterator(transformer=Transformer.encode))
+    if override.is_range_sweep() and not value.shuffle and value.step > 0:
+        whole = all(isinstance(item, int) for item in values)
+        return (IntDistribution if whole else FloatDistribution)(min(values), max(values), step=value.step)
+    return CategoricalDistribution(values)
+
+
+def _end_abandoned(study: Study) -> None:
+    """Call failed what an earlier sweep in the same folder left running when it was killed."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _tell(study: Study, number: int, returned: JobReturn) -> None:
+    """Tell what a job returned, unless the job has ended its trial itself."""
+    from optuna.trial import TrialState
+
+    try:
+        value = returned.return_value
+    except Exception as error:
+        log.warning("trial %d failed: %s", number, error)
+        value = None
+    if value is None:
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    else:
+        study.tell(number, float(value), skip_if_finished=True)
+
+
+def _save_best(study: Study, path: Path) -> None:
+    """Tell and write the best trial, if any came to its end."""
+    from optuna.trial import TrialState
+
+    if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+        log.warning("no trial came to its end: there is no best one")
+        return
+    best = study.best_trial
+    log.info("best trial: %d, value %.4f, %s", best.number, best.value, best.params)
+    results = {"name": "optuna", "best_trial": best.number, "best_value": best.value, "best_params": best.params}
+    OmegaConf.save(OmegaConf.create(results), path)
