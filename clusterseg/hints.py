@@ -18,6 +18,8 @@ from clusterseg.signatures import nearest, parameters
 ADVICE = "--help lists the keys and choices, --cfg job the composed configuration."
 #: What to do where a part of the configuration is null, and so has no settings.
 REMEDIES = {"model.cluster": "choose a model with a cluster head, such as model=spvnas_cluster"}
+#: Launchers that come with a package of their own, and the extra that installs it.
+PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 
 
 def composition_mistake(error: Exception, conf: Path, config_name: str, overrides: Sequence[str]) -> str | None:
@@ -51,6 +53,8 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
 
 
 def _unknown_choice(group: str, choice: str, listed: str) -> str:
+    if group == "hydra/launcher" and choice in PLUGINS:
+        return f"{group}={choice}: its package is not installed; pip install 'clusterseg[{PLUGINS[choice]}]'"
     options = listed.split()
     return f"{group}={choice}: no such choice{nearest(choice, options)}\nChoices of {group}: {', '.join(options)}"
 
