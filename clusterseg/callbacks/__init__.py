@@ -1,7 +1,7 @@
 """What happens beside the training: progress, figures, pictures, resuming, and the reports at the end."""
 
 from clusterseg.callbacks.clusters import ClusterReport
-from clusterseg.callbacks.finite import FiniteLoss
+from clusterseg.callbacks.dashboard import Dashboard
 from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradients import GradientNorm
 from clusterseg.callbacks.outcome import RunOutcome
@@ -14,7 +14,7 @@ from clusterseg.callbacks.system import SystemFigures
 __all__ = [
     "BevPictures",
     "ClusterReport",
-    "FiniteLoss",
+    "Dashboard",
     "FiniteLoss",
     "GradientNorm",
     "LastCheckpoint",

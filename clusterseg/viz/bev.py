@@ -94,9 +94,9 @@ def bev_strip(
     """
     gap, top, dpi = 6, 24, 110
     width, height = len(shown) * (pixels + gap) - gap, pixels + top
-    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
+    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor=np.divide(_BACKGROUND, 255))
     for i, (name, colours) in enumerate(shown.items()):
         left = i * (pixels + gap)
         figure.figimage(raster(xyz, colours, pixels=pixels), xo=left, yo=0, origin="upper")
-        figure.text((left + 2) / width, 1 - top / 2 / height, name, fontsize=9, va="center")
+        figure.text((left + 2) / width, 1 - top / 2 / height, name, fontsize=9, va="center", color="white")
     return figure

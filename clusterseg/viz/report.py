@@ -40,27 +40,27 @@ def write_report(
     """
     body = [_heading(title, result)]
     if result["points"]:
-        plots = _image(png(distance_figure(result)), "scores by distance")
-        plots += _image(png(reliability_figure(result)), "reliability")
+        plots = image(png(distance_figure(result)), "scores by distance")
+        plots += image(png(reliability_figure(result)), "reliability")
         body += [
             "<h2>IoU by class and distance, %</h2>" + _score_table(result),
             f'<h2>Distance and calibration</h2><div class="figures">{plots}</div>',
-            "<h2>Confusion matrix</h2>" + _image(confusion, "confusion matrix"),
+            "<h2>Confusion matrix</h2>" + image(confusion, "confusion matrix"),
         ]
     if pictures:
-        shown = "".join(_image(picture, f"scan {name}") for name, picture in pictures.items())
+        shown = "".join(image(picture, f"scan {name}") for name, picture in pictures.items())
         body.append(
             f'<h2>Some scans</h2><p class="quiet">In three dimensions: viewer.html beside this file.</p>{shown}'
         )
     if training_run is not None:
-        body += _clusters(training_run)
+        body += cluster_parts(training_run)
     _write(path, title, body)
 
 
-def _clusters(run: Path) -> list[str]:
+def cluster_parts(run: Path) -> list[str]:
     """What the training said of its clusters: the picture, and agreement with known subclasses where there are any."""
     picture, table = run / "clusters.png", run / "clusters.json"
-    parts = [_image(picture.read_bytes(), "cluster centres and subclasses")] if picture.is_file() else []
+    parts = [image(picture.read_bytes(), "cluster centres and subclasses")] if picture.is_file() else []
     if table.is_file():
         heads = "".join(f"<th>{head}</th>" for head in ("class", "adjusted Rand index", "purity", "of one", "points"))
         rows = "".join(
@@ -138,5 +138,6 @@ def _row(name: str, whole: float, parts: Sequence[float], attributes: str) -> st
     return f"<tr{attributes}><td>{escape(name)}</td>{bar}{cells}</tr>"
 
 
-def _image(picture: bytes, description: str) -> str:
+def image(picture: bytes, description: str) -> str:
+    """A PNG inside the page."""
     return f'<img alt="{escape(description)}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'

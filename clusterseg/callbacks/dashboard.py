@@ -1,0 +1,33 @@
+"""The run as one page, when it ends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from clusterseg.dashboard import METRICS, dashboard
+
+log = logging.getLogger("clusterseg")
+
+
+class Dashboard(Callback):
+    """Writes ``dashboard.html`` from ``metrics.csv`` into the run folder; where it cannot, it says so and no more.
+
+    Args:
+        folder: The run folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the page, on rank 0."""
+        if not trainer.is_global_zero or not (self.folder / METRICS).is_file():
+            return
+        try:
+            log.info("dashboard: %s", dashboard([self.folder]))
+        except Exception as error:  # a picture of the run is not worth the run
+            log.warning("no dashboard (%s); later: python -m clusterseg.dashboard %s", error, self.folder)
