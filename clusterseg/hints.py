@@ -35,6 +35,9 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
         The message, or None where there is nothing to add to what Hydra says.
     """
     said = str(error)
+    launcher = re.search(r"Could not (?:find|load) 'hydra/launcher/(\w+)'", said)
+    if launcher and launcher[1] in PLUGINS:
+        return f"hydra/launcher={launcher[1]} is not installed; pip install 'clusterseg[{PLUGINS[launcher[1]]}]'"
     choice = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':\n((?:\t.+\n?)+)", said)
     if choice:
         return _unknown_choice(*choice.groups())
@@ -53,8 +56,6 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
 
 
 def _unknown_choice(group: str, choice: str, listed: str) -> str:
-    if group == "hydra/launcher" and choice in PLUGINS:
-        return f"{group}={choice}: its package is not installed; pip install 'clusterseg[{PLUGINS[choice]}]'"
     options = listed.split()
     return f"{group}={choice}: no such choice{nearest(choice, options)}\nChoices of {group}: {', '.join(options)}"
 
