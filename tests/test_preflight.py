@@ -1,0 +1,212 @@
+"""Configurations that cannot be meant: each is refused before anything is read, built or written, on one screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import write_control, write_dataset
+from tiny_run import configure
+
+from clusterseg import preflight
+from clusterseg.cli import command
+from clusterseg.errors import UserError
+from clusterseg.prediction import predict
+from clusterseg.run import rehearse, self_contained, train
+from clusterseg.signatures import mistakes
+
+#: The command line, and what the message must hold: the key, what was wrong, the remedy.
+WRONG = [
+    ("trainer.max_epoch=3", ["trainer.max_epoch: no such key", "did you mean trainer.max_epochs?"]),
+    ("lr=0.1", ["lr: no such key", "optim.optimizer.lr"]),
+    ("model=spvnas_clusters", ["model=spvnas_clusters", "did you mean spvnas_cluster?", "minkunet"]),
+    ("modle=spvnas", ["modle", "did you mean model?"]),
+    ("trainer=3", ["group", "trainer=cpu"]),
+    ("data.sequences.train=[00,", ["data.sequences.train=[00,", "key=[a,b]"]),
+    ("+data.batchsize=3", ["data.batchsize", "did you mean batch_size?"]),
+    ("optim.optimizer.dampening=0.1", ["optim.optimizer.dampening", "+optim.optimizer.dampening="]),
+    ("data.batch_size=two", ["data.batch_size=two", "expected an integer", "--help"]),
+    ("data.max_scans=two", ["data.max_scans=two", "expected an integer or null"]),
+    ("trainer.max_epochs=1.5", ["trainer.max_epochs=1.5", "expected an integer"]),
+    ("seed=x", ["seed=x", "expected an integer"]),
+    ("data.voxel_size=[1]", ["data.voxel_size=[1]", "expected a number"]),
+    ("model=spvnas_cluster model.cluster.momentum=high", ["model.cluster.momentum=high", "expected a number"]),
+    ("trainer.precision=17", ["trainer.precision=17", "'bf16-mixed'"]),
+    ("on_nan=ignore", ["on_nan=ignore", "'stop' or 'skip'"]),
+    ("model.cluster.momentum=0.9", ["model.cluster is null", "model=spvnas_cluster"]),
+    ("model/cluster=reference", ["model/cluster", "model=spvnas_cluster"]),
+    ("model=spvnas_cluster model.cluster.tap=middle", ["model.cluster.tap=middle", "bottleneck, decoder"]),
+    ("model=spvnas_cluster model.cluster.momentum=2", ["model.cluster.momentum", "from 0.0 to 1.0"]),
+    ("data.protocol=trainval data.sequences.val=[08]", ["data.protocol=trainval", "08", "the last checkpoint counts"]),
+    ("callbacks.best.monitor=val/mIoU", ["callbacks.best.monitor=val/mIoU", "did you mean val/miou?"]),
+    ("callbacks.best.mode=up", ["callbacks.best", "min, max"]),
+    ("trainer=ddp", ["trainer.accelerator=gpu", "no GPU", "trainer=ddp_cpu"]),
+    ("trainer=cpu trainer.devices=64", ["trainer.devices=64", "set trainer.devices to 4 or less"]),
+    ("trainer.devices=[5]", ["trainer.devices=[5]", "set trainer.devices to 4 or less"]),
+    ("trainer.devices=0", ["trainer.devices=0", "1 or more"]),
+    ("trainer=cpu trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
+    ("sparse.backend=triton", ["sparse.backend=triton", "needs a GPU", "sparse.backend=native"]),
+    ("trainer.max_epochs=0", ["trainer.max_epochs=0", "1 or more"]),
+    ("trainer.max_epochs=-1", ["max_epochs=-1", "no end"]),
+    ("trainer.limit_train_batches=-2", ["trainer.limit_train_batches=-2", "0 or more"]),
+    ("optim.optimizer.lr=-1", ["optim", "learning rate", "-1"]),
+    ("optim.optimizer.momentum=0", ["Nesterov momentum requires a momentum"]),
+    ("model.backbone.dropout=7", ["model.backbone", "dropout probability"]),
+    ("model.backbone.control=nowhere", ["model.backbone.control", "nowhere"]),
+]
+
+LEGAL = [
+    *(f"model={name}{head}" for name in ("spvnas", "spvcnn", "minkunet") for head in ("", "_cluster")),
+    "experiment=demo",
+    "experiment=overfit",
+    *(f"logger={name}" for name in ("none", "tensorboard", "wandb")),
+    "trainer=ddp_cpu",
+    "trainer=cpu trainer.devices=4 trainer.num_nodes=2",
+    "trainer.devices=auto",
+    "trainer.precision=bf16-mixed trainer.gradient_clip_val=1",
+    "trainer.limit_train_batches=0.5 trainer.limit_val_batches=3 +trainer.max_time='00:01:00:00'",
+    "trainer.max_steps=10 trainer.max_epochs=-1",
+    "optim=adamw +optim.optimizer.betas=[0.9,0.99] optim.optimizer.lr=1e-3",
+    "optim.optimizer.lr=0 optim.optimizer.weight_decay=0",
+    "data.sequences.train=[00,02] data.sequences.val=8 data.max_scans=3",
+    "data.sequences={train: [0], val: []}",
+    "data.protocol=trainval",
+    "data.max_voxels=null data.num_workers=2 data.voxel_size=1",
+    "data.augmentation.flip={_target_: clusterseg.data.transforms.RandomFlip}",
+    "data=streets data.recipe.scans=3 data.recipe.sequences=[0,8]",
+    "model=spvnas_cluster model.cluster.clusters_per_class={default: 3, car: 4} model.cluster.projection=[]",
+    "model=spvnas_cluster model/cluster=reference model.cluster.tap=decoder",
+    "callbacks.best.monitor=val/iou/car",
+    "+callbacks.early._target_=pytorch_lightning.callbacks.EarlyStopping +callbacks.early.monitor=val/miou",
+    "deterministic=warn on_nan=skip sparse.backend=auto",
+    "ckpt=last model.init_from=weights.pt loss=ce",
+]
+
+
+@pytest.fixture(autouse=True)
+def four_cores_and_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+
+
+def split(line: str) -> list[str]:
+    """Overrides of a line; those in braces hold spaces."""
+    parts: list[str] = []
+    for word in line.split(" "):
+        whole = not parts or parts[-1].count("{") == parts[-1].count("}")
+        parts = [*parts, word] if whole else [*parts[:-1], f"{parts[-1]} {word}"]
+    return parts
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("line", "expected"), WRONG, ids=[line for line, _ in WRONG])
+def test_a_wrong_configuration_is_refused_on_one_screen(
+    line: str,
+    expected: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    given = [*split(line), f"data.root={tmp_path / 'no data is read'}", f"hydra.run.dir={run}"]
+    monkeypatch.setattr("sys.argv", ["train.py", *given])
+    with pytest.raises(SystemExit) as exit_:
+        command("train", train)
+    said = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 24
+    missing = [part for part in expected if part not in said]
+    assert not missing, said
+    kept = {path.relative_to(run).parts[0] for path in run.rglob("*")}
+    assert kept <= {".hydra", "train.log", "outcome.json"}, "nothing that looks like a run but its failure"
+
+
+@pytest.mark.parametrize("line", LEGAL)
+def test_a_legal_configuration_passes(line: str) -> None:
+    config = configure("train", *split(line))
+    preflight.check(config)
+    config.model.init_from = None
+    self_contained(config)
+    rehearse(config)
+
+
+def test_the_machine_of_a_gpu_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for line in ("trainer=ddp", "trainer=gpu trainer.devices=2", "trainer=gpu trainer.precision=16-mixed"):
+        preflight.check(configure("train", *split(line)))
+    for devices in ("8", "[0,2]"):
+        with pytest.raises(UserError, match=r"trainer\.devices=.*2 GPU.*set trainer\.devices to 2 or less"):
+            preflight.check(configure("train", "trainer=ddp", f"trainer.devices={devices}"))
+
+
+def test_an_early_stop_needs_scores() -> None:
+    early = "+callbacks.early._target_=pytorch_lightning.callbacks.EarlyStopping +callbacks.early.monitor=val/miou"
+    with pytest.raises(UserError, match=r"callbacks\.early\.monitor=val/miou.*data\.sequences\.val=\[08\]"):
+        preflight.check(configure("train", *split(early), "data.protocol=trainval"))
+
+
+def test_other_commands_give_the_nearest_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["predict.py", "inputs=scan.bin"])
+    with pytest.raises(SystemExit):
+        command("predict", predict)
+    assert "inputs: no such key (did you mean input?)" in capsys.readouterr().err
+
+
+def test_a_setting_of_a_parent_class_is_known() -> None:
+    target = "clusterseg.synthetic.datamodule.StreetsDataModule"
+    assert list(mistakes({"_target_": target, "root": "x", "batch_size": 2, "recipe": {"scans": 1}}, "data")) == []
+    assert list(mistakes({"_target_": target, "batch_size": "2"}, "data")) == ["data.batch_size=2: expected an integer"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The settings of a run of one step in the folder ``run``."""
+    folder = tmp_path_factory.mktemp("resume")
+    settings = [
+        f"data.root={write_dataset(folder / 'data', {'00': 2})}",
+        "data.sequences={train: [0], val: []}",
+        "data.num_workers=0",
+        f"model.backbone.control={write_control(folder / 'net.config')}",
+        "trainer=cpu",
+        "trainer.max_steps=1",
+    ]
+    train(configure("train", *settings), folder / "run")
+    return [*settings, f"ckpt={folder / 'run' / 'checkpoints' / 'last.ckpt'}"]
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ("model=spvnas_cluster", "model.cluster: null -> {...}"),
+        ("model=minkunet", "model.backbone._target_: clusterseg.backbone.SPVNAS -> clusterseg.backbone.MinkUNet"),
+        ("model.backbone.control=spvnas_small", "model.backbone.control: another network"),
+        ("optim=adamw", "optim.optimizer._target_: torch.optim.SGD -> torch.optim.AdamW"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_not_resumed(
+    trained: list[str], tmp_path: Path, other: str, expected: str
+) -> None:
+    kept = [text for text in trained if other.startswith("optim") or "control" not in text]
+    with pytest.raises(UserError) as caught:
+        train(configure("train", *kept, other), tmp_path)
+    told = str(caught.value)
+    assert "last.ckpt is of another model or optimiser" in told
+    assert expected in told
+    assert "model.init_from=" in told
+    assert len(told.splitlines()) <= 12
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_other_settings_are_told_when_a_run_is_resumed(
+    trained: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "clusterseg")
+    train(configure("train", *trained, "optim.optimizer.lr=0.5", "trainer.max_steps=2"), tmp_path)
+    assert "optim.optimizer.lr: 0.03 -> 0.5" in caplog.text
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
