@@ -102,10 +102,11 @@ def _value(settings: Settings, key: str) -> str:
 
 def label(name: Settings, short: Mapping[str, str], digits: int = 4) -> str:
     """A group's name in one line, such as ``model=spvnas, cluster.momentum=0.99``, numbers rounded to ``digits``."""
-    return ", ".join(f"{short[key]}={_rounded(value, digits)}" for key, value in name.items()) or "all"
+    return ", ".join(f"{short[key]}={rounded(value, digits)}" for key, value in name.items()) or "all"
 
 
-def _rounded(value: str, digits: int) -> str:
+def rounded(value: str, digits: int = 4) -> str:
+    """A number with so many digits; other values as they are."""
     try:
         return f"{float(value):.{digits}g}" if "." in value or "e" in value else value
     except ValueError:

@@ -16,12 +16,13 @@ from rich.table import Table
 
 from clusterseg.files import write_file
 from clusterseg.summary.figure import summary_figure
-from clusterseg.summary.group import Group, Spread, Summary, stacked
+from clusterseg.summary.group import Group, Spread, Summary
 from clusterseg.summary.run import METRIC, Run
+from clusterseg.summary.settings import rounded, short_keys
 from clusterseg.viz.figures import png
 from clusterseg.viz.tables import percent
 
-SHOWN = 5  # groups side by side in the table by class
+SHOWN = 6  # groups side by side in the table by class
 
 
 def print_summary(summary: Summary, folder: Path) -> None:
@@ -32,10 +33,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
     """
     console = Console()
     if summary.groups:
-        console.print(
-            f"{METRIC} in percent at the best and at the last validation: mean ± sample standard deviation over seeds",
-            highlight=False,
-        )
+        told = "mean ± sample standard deviation of the runs, which differ in their seed"
+        console.print(f"{METRIC} in percent at the best and at the last validation:\n{told}", highlight=False)
         console.print(_groups_table(summary.groups, folder))
         if any(group.iou for group in summary.groups):
             console.print(f"IoU in percent by class, at each run's best {METRIC}", highlight=False)
@@ -50,25 +49,29 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 
 def _groups_table(groups: tuple[Group, ...], folder: Path) -> Table:
-    table = Table("group")
-    for column in ("runs", "best", "last", "highest", "of run"):
+    short = short_keys(list(dict.fromkeys(key for group in groups for key in group.settings)))
+    table = Table()
+    table.add_column("#", justify="right")
+    for name in short.values():
+        table.add_column(name.replace(".", ".\n"), overflow="fold")
+    for column in ("runs", "best", "last", "highest (run)"):
         table.add_column(column, justify="right", no_wrap=True)
-    for group in groups:
+    for number, group in enumerate(groups, 1):
         table.add_row(
-            stacked(group.label),
+            str(number),
+            *(rounded(group.settings.get(key, "")) for key in short),
             str(len(group.runs)),
             _shown(group.best),
             _shown(group.last),
-            percent(group.top.best),
-            _name(group.top, folder),
+            f"{percent(group.top.best)} ({_name(group.top, folder)})",
         )
     return table
 
 
 def _classes_table(groups: tuple[Group, ...]) -> Table:
     table = Table("class")
-    for group in groups:
-        table.add_column(stacked(group.label), justify="right")
+    for number in range(1, len(groups) + 1):
+        table.add_column(f"#{number}", justify="right")
     for name in dict.fromkeys(name for group in groups for name in group.iou):
         table.add_row(name, *(_shown(group.iou[name]) if name in group.iou else "-" for group in groups))
     table.add_section()
