@@ -6,6 +6,7 @@ import logging
 import netrc
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -61,14 +62,14 @@ class WandbRun(WandbLogger):
         settings = wandb.Settings(
             init_timeout=self.timeout, finish_timeout=self.finish_timeout, finish_timeout_raises=True
         )
-        *modes, last = MODES[MODES.index(_mode()) :]
-        for mode, other in zip(modes, [*modes[1:], last], strict=True):
+        modes = MODES[MODES.index(_mode()) :]
+        for mode, other in pairwise(modes):
             try:
                 return wandb.init(**self._wandb_init, mode=mode, settings=settings)
             except Exception as error:  # whatever it is: the training matters more
                 remedy = ", `wandb sync` uploads later" if other == "offline" else ""
                 log.warning("wandb cannot go %s (%s); it goes %s%s", mode, _line(error), other, remedy)
-        return wandb.init(mode=last)
+        return wandb.init(mode=modes[-1])
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:

@@ -101,7 +101,7 @@ class BevPictures(Callback):
             for scan in sorted(kept, key=lambda scan: scan.scan_id):
                 try:
                     self._show(trainer, scan)
-                except (UserError, OSError) as error:
+                except Exception as error:  # a picture of the run is not worth the run
                     log.warning("no picture of scan %s: %s", scan.scan_id, error)
 
     def _show(self, trainer: pl.Trainer, scan: _Kept) -> None:
