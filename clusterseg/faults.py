@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,19 +35,26 @@ def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         told = "the GPU's memory is full; set data.batch_size or data.max_voxels lower, or trainer.precision=bf16-mixed"
         raise UserError(told + how_to_resume(run_dir, before)) from error
-    except RuntimeError as error:
-        killed = WORKER.search(str(error))
-        if killed is None:
+    except (RuntimeError, OSError, EOFError) as error:
+        how = _worker_ended(error)
+        if how is None:
             raise
-        raise UserError(_worker_killed(*killed.groups()) + how_to_resume(run_dir, before)) from error
+        told = (
+            f"a process that loads scans {how}; mostly the machine's memory is full: set data.num_workers lower or to 0"
+        )
+        raise UserError(told + how_to_resume(run_dir, before)) from error
 
 
-def _worker_killed(pid: str, signal: str | None) -> str:
-    how = f"was killed ({signal})" if signal else "ended unexpectedly"
-    return (
-        f"a process that loads scans ({pid}) {how}; mostly the machine's memory is full: "
-        "set data.num_workers lower, or to 0"
-    )
+def _worker_ended(error: Exception) -> str | None:
+    """How a loader worker ended; None for another error. The news may also be that its pipe is broken."""
+    killed = WORKER.search(str(error))
+    if killed:
+        pid, signal = killed.groups()
+        return f"({pid}) was killed ({signal})" if signal else f"({pid}) ended unexpectedly"
+    frames = traceback.walk_tb(error.__traceback__)
+    if any("multiprocessing" in Path(frame.f_code.co_filename).parts for frame, _ in frames):
+        return "ended unexpectedly"
+    return None
 
 
 def how_to_resume(run_dir: Path, before: int | None = None) -> str:

@@ -63,7 +63,7 @@ def read_scan(path: Path) -> Float32[np.ndarray, "points 4"]:
         UserError: The file is missing, unreadable, empty, or not a whole number of points.
     """
     check_scan_size(path, _file_size(path, "scan"))
-    return np.fromfile(path, np.dtype("<f4")).reshape(-1, 4)
+    return _read(path, "<f4").reshape(-1, 4)
 
 
 def read_labels(path: Path, num_points: int) -> UInt32[np.ndarray, " points"]:
@@ -73,7 +73,7 @@ def read_labels(path: Path, num_points: int) -> UInt32[np.ndarray, " points"]:
         UserError: The file is missing, unreadable, or does not have `num_points` labels.
     """
     check_label_size(path, _file_size(path, "label file"), num_points)
-    return np.fromfile(path, np.dtype("<u4"))
+    return _read(path, "<u4")
 
 
 def write_scan(path: Path, points: Float32[np.ndarray, "points 4"]) -> None:
@@ -92,6 +92,13 @@ def write_labels(path: Path, labels: Integer[np.ndarray, " points"]) -> None:
         UserError: The folder cannot be written.
     """
     _write(path, labels.astype("<u4").tobytes())
+
+
+def _read(path: Path, dtype: str) -> np.ndarray:
+    try:
+        return np.fromfile(path, np.dtype(dtype))
+    except OSError as error:  # gone, or the disk with it, since its size was read
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the disk") from error
 
 
 def _file_size(path: Path, noun: str) -> int:
