@@ -94,7 +94,7 @@ def bev_strip(
     """
     gap, top, dpi = 6, 24, 110
     width, height = len(shown) * (pixels + gap) - gap, pixels + top
-    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor=np.divide(_BACKGROUND, 255))
+    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="black")
     for i, (name, colours) in enumerate(shown.items()):
         left = i * (pixels + gap)
         figure.figimage(raster(xyz, colours, pixels=pixels), xo=left, yo=0, origin="upper")
