@@ -89,7 +89,6 @@ def _facts(run: History) -> dict[str, str]:
     last = {
         label: shown.format(run.series[key].last)
         for key, label, shown in (
-            ("system/hours", "hours", "{:.2f}"),
             ("train/scans_per_second", "scans a second", "{:.3g}"),
             ("system/memory_mib", "peak MiB", "{:,.0f}"),
         )
@@ -102,8 +101,16 @@ def _facts(run: History) -> dict[str, str]:
         "last val mIoU": "-" if score is None else _share(score.last, " %"),
         "last step": f"{step:,}" if run.series else "-",
         "epochs begun": "-" if epochs is None else f"{epochs.last + 1:.0f}",
+        **_time(run),
         **last,
     }
+
+
+def _time(run: History) -> dict[str, str]:
+    if "system/hours" not in run.series:
+        return {}
+    hours = run.series["system/hours"].last
+    return {"of training": f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"}
 
 
 def _share(value: float, unit: str = "") -> str:
@@ -197,8 +204,8 @@ def _scan(name: str, pictures: Sequence[Path], count: int) -> str:
         else ""
     )
     told = f"scan {escape(name)}, <output>step {steps[-1]:,}</output>{some}"
-    caption = f"<figcaption>{told}{slider}</figcaption>"
-    return f'<figure class="scan" data-steps="{json.dumps(steps)}">{caption}{images}</figure>'
+    caption = f"<figcaption><span>{told}</span>{slider}</figcaption>"
+    return f'<figure class="scan" data-steps="{json.dumps(steps)}">{caption}<div class="wide">{images}</div></figure>'
 
 
 def _configuration(runs: Sequence[History]) -> str:
