@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from clusterseg.errors import UserError
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from optuna import Study
 
 NAME = "sweep"
+Direction = Literal["maximize", "minimize"]
 
 
-def open_study(storage: str, direction: str, sampler: Any = None, pruner: Any = None) -> Study:
+def open_study(storage: str, direction: Direction, sampler: Any = None, pruner: Any = None) -> Study:
     """The study kept in ``storage``, made where there is none yet.
 
     Args:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
+    from clusterseg.study import Direction
+
 log = logging.getLogger("clusterseg")
 
 
@@ -48,7 +50,7 @@ class OptunaSweeper(Sweeper):
         self,
         n_trials: int,
         n_jobs: int,
-        direction: str,
+        direction: Direction,
         storage: str,
         sampler: DictConfig,
         pruner: DictConfig,
@@ -59,7 +61,9 @@ class OptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Make the launcher."""
-        self.config, self.hydra_context = config, hydra_context
+        self.folder = Path(config.hydra.sweep.dir)
+        self.parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -71,23 +75,23 @@ class OptunaSweeper(Sweeper):
         open_study(self.storage, self.direction)  # tells what is wrong before the sampler needs Optuna
         study = open_study(self.storage, self.direction, instantiate(self.sampler), instantiate(self.pruner))
         fixed, space = self._search_space(arguments)
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.folder / "multirun.yaml")
         _end_abandoned(study)
         for start in range(0, self.n_trials, self.n_jobs):
             trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - start))]
             jobs = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
+            assert self.launcher is not None
             returns = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
             for trial, returned in zip(trials, returns, strict=True):
                 _tell(study, trial.number, returned)
-        _save_best(study, folder / "optimization_results.yaml")
+        _save_best(study, self.folder / "optimization_results.yaml")
 
     def _search_space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, BaseDistribution]]:
         """Overrides common to all jobs, and distributions by key; the command line has the last word on a key."""
-        lines = [f"{key}={value}" for key, value in (self.params or {}).items()]
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = {override.get_key_element(): override for override in parser.parse_overrides([*lines, *arguments])}
+        lines = [f"{key!s}={value}" for key, value in (self.params or {}).items()]
+        parsed = self.parser.parse_overrides([*lines, *arguments])
+        overrides = {override.get_key_element(): override for override in parsed}
         fixed = [str(o.input_line) for o in overrides.values() if not o.is_sweep_override()]
         space = {key: distribution(o) for key, o in overrides.items() if o.is_sweep_override()}
         return fixed, space

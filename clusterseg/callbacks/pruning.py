@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback
 
 from clusterseg.errors import UserError
 from clusterseg.outcome import Outcome
-from clusterseg.study import open_study
+from clusterseg.study import Direction, open_study
 
 log = logging.getLogger("clusterseg")
 
@@ -33,7 +33,7 @@ class Pruning(Callback):
         pruner: An Optuna pruner.
     """
 
-    def __init__(self, folder: Path, storage: str, trial: int, monitor: str, direction: str, pruner: Any) -> None:
+    def __init__(self, folder: Path, storage: str, trial: int, monitor: str, direction: Direction, pruner: Any) -> None:
         self.folder, self.storage, self.trial, self.monitor = folder, storage, trial, monitor
         self.direction, self.pruner = direction, pruner
         self._pruned_at: int | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from clusterseg.summary.group import Group, Summary, stacked
@@ -23,7 +26,7 @@ def summary_figure(summary: Summary) -> Figure:
     lines = sum(text.count("\n") + 1 for text in labels)
     figure = Figure(figsize=(12, max(4.4, 1.2 + 0.2 * len(groups) + 0.16 * lines)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-    colours = [colormaps["tab10"](index) if index < COLOURED else GREY for index in range(len(groups))]
+    colours = [to_hex(colormaps["tab10"](index)) if index < COLOURED else GREY for index in range(len(groups))]
     for run in summary.others:
         left.plot(*_percent(run.curve), color=GREY, linewidth=0.8, linestyle="--", marker="x", markersize=3)
     for group, colour in reversed(list(zip(groups, colours, strict=True))):
@@ -62,6 +65,5 @@ def _draw_points(axes: Axes, group: Group, colour: str, height: int) -> None:
         axes.errorbar(100 * group.best.mean, height, xerr=spread, fmt="|", color="0.2", capsize=3, markersize=12)
 
 
-def _percent(curve: object) -> tuple[list[int], list[float]]:
-    pairs = list(curve)  # type: ignore[call-overload]
-    return [step for step, _ in pairs], [100 * score for _, score in pairs]
+def _percent(curve: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [step for step, _ in curve], [100 * score for _, score in curve]
