@@ -16,6 +16,8 @@ from clusterseg.distributed import gather_objects
 from clusterseg.errors import UserError
 from clusterseg.task import SegmentationTask
 
+#: The scans and the loss terms of each batch of an optimiser step.
+Seen = list[tuple[tuple[str, ...], dict[str, Tensor]]]
 log = logging.getLogger("clusterseg")
 
 
@@ -39,7 +41,7 @@ class FiniteLoss(Callback):
         self.skipped = 0
         self.in_a_row = 0
         self._scan_ids: tuple[str, ...] = ()
-        self._seen: list[tuple[tuple[str, ...], dict[str, Tensor]]] = []
+        self._seen: Seen = []
         self._kept: list[Tensor] = []
 
     def on_train_batch_start(
@@ -72,7 +74,10 @@ class FiniteLoss(Callback):
         if not trainer.strategy.reduce_boolean_decision(not _finite(seen, gradient), all=False):
             self.in_a_row = 0
             return
-        told = _told(trainer.global_step, gather_objects(_bad_terms(seen, gradient)))
+        by_rank = gather_objects(_bad_terms(seen))
+        if not any(by_rank):
+            by_rank = gather_objects(_bad_gradient(seen, gradient))
+        told = _told(trainer.global_step, by_rank)
         if not self.skip:
             raise UserError(f"{told}; {REMEDY}, or leave such steps out: on_nan=skip")
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
@@ -111,24 +116,26 @@ def _norm(module: pl.LightningModule) -> Tensor:
     return get_total_norm([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
 
 
-def _finite(seen: list[tuple[tuple[str, ...], dict[str, Tensor]]], gradient: Tensor | None) -> bool:
+def _finite(seen: Seen, gradient: Tensor | None) -> bool:
     values = [term.float() for _, terms in seen for term in terms.values()]
     if gradient is not None:
         values.append(gradient.float().to(values[0].device))
     return bool(torch.stack(values).isfinite().all())
 
 
-def _bad_terms(seen: list[tuple[tuple[str, ...], dict[str, Tensor]]], gradient: Tensor | None) -> list[str]:
-    """What is not finite on this rank, in words."""
+def _bad_terms(seen: Seen) -> list[str]:
+    """The terms that are not finite on this rank, in words."""
     found = []
     for scans, terms in seen:
         bad = [f"{name} is {float(term)}" for name, term in terms.items() if not term.isfinite()]
         if bad:
             found.append(f"{', '.join(bad)} on scans {', '.join(scans)}")
-    if not found and gradient is not None and not gradient.isfinite():
-        scans = tuple(scan for ids, _ in seen for scan in ids)
-        found.append(f"the norm of the gradient is {float(gradient)} after scans {', '.join(scans)}")
     return found
+
+
+def _bad_gradient(seen: Seen, gradient: Tensor | None) -> list[str]:
+    scans = ", ".join(scan for scan_ids, _ in seen for scan in scan_ids)
+    return [] if gradient is None else [f"the norm of the gradient is {float(gradient)} after scans {scans}"]
 
 
 def _told(step: int, by_rank: list[list[str]]) -> str:
