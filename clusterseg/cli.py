@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from clusterseg.errors import UserError
 from clusterseg.hints import composition_mistake
 from clusterseg.run import CONF
-from clusterseg.sweep import ending_sweep, objective, record_failure
+from clusterseg.sweep import ending_sweep, objective, one_job, record_failure
 
 
 def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> None:
@@ -38,7 +38,8 @@ def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> No
         quieten()  # a launcher may give a job a process of its own
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            return objective(config, function(config, folder))
+            with one_job(folder):
+                return objective(config, function(config, folder))
         except Exception as error:
             if not record_failure(folder, error, explain(error)):
                 mistakes.append(_explained(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from clusterseg.errors import UserError
 from clusterseg.outcome import Outcome, read_outcome
@@ -48,6 +49,27 @@ def objective(config: DictConfig, result: Any) -> Any:
         return result
     value = result.get(config.optimize)
     return value if value is not None and math.isfinite(value) else None
+
+
+@contextmanager
+def one_job(folder: Path) -> Iterator[None]:
+    """Within a job of a sweep: let the command line be that of the job alone.
+
+    With it Lightning starts the other ranks of a job (``trainer=ddp``), which would all begin the whole sweep anew.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN:
+        yield
+        return
+    argv = sys.argv
+    own = [f"hydra.sweep.dir={hydra.sweep.dir}", f"hydra.job.num={hydra.job.num}", "hydra.mode=RUN"]
+    sys.argv = [argv[0], *hydra.overrides.task, *hydra.overrides.hydra, *own]
+    with read_write(hydra):
+        hydra.run.dir = str(folder)
+    try:
+        yield
+    finally:
+        sys.argv = argv
 
 
 def record_failure(folder: Path, error: Exception, message: str | None) -> bool:

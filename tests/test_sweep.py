@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
@@ -93,6 +95,26 @@ def test_a_bug_in_a_run_is_logged_and_the_others_go_on(
     assert status == 2
     assert "error: " in said and "ZeroDivisionError: a bug" in said
     assert all("Traceback" in (tmp_path / "sweep" / name / "train.log").read_text() for name in "01")
+
+
+def test_other_ranks_run_the_job_and_not_the_sweep(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are started with the command line; as a command line of its own it composes the same configuration."""
+    seen = []
+
+    def listen(config: DictConfig, run_dir: Path) -> None:
+        seen.append((config, sys.argv[1:], HydraConfig.get().run.dir))
+
+    monkeypatch.setattr("test_sweep.train", listen)
+    assert sweep("sweep=tap", "seed=5,6")[0] == 0
+    assert len(seen) == 4
+    for number, (config, arguments, folder) in enumerate(seen):
+        again = composed(*arguments)
+        assert (again.hydra.mode.name, folder) == ("RUN", str(tmp_path / "sweep" / str(number)))
+        assert (again.seed, again.model.cluster.tap) == (config.seed, config.model.cluster.tap)
+        assert not any(argument in ("-m", "--multirun") for argument in arguments)
+    assert "-m" in sys.argv
 
 
 def test_joblib_runs_side_by_side(sweep: Sweep, tmp_path: Path) -> None:
