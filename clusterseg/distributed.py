@@ -36,6 +36,29 @@ def all_gather(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "world *shape
     return _AllGather.apply(tensor)
 
 
+def all_gather_rows(tensor: Shaped[Tensor, "rows *shape"]) -> Shaped[Tensor, "all_rows *shape"]:
+    """All ranks' rows, rank after rank, with the gradient of `all_gather`.
+
+    Their numbers may differ; the host has to know them, so that a GPU is waited for.
+    """
+    if not is_distributed():
+        return tensor
+    counts = all_gather(torch.tensor(len(tensor), device=tensor.device)).tolist()
+    padding = tensor.new_zeros((max(counts) - len(tensor), *tensor.shape[1:]))
+    parts = all_gather(torch.cat([tensor, padding]))
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+def mean_over_ranks(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Mean of every rank's tensor, without gradient."""
+    tensor = tensor.detach()
+    if not is_distributed():
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
 def gather_objects(value: Any) -> list[Any]:
     """Every rank's value, by rank; for small things, outside the hot path."""
     if not is_distributed():

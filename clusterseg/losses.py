@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks, world_size
+
 IGNORE_INDEX = 255
 
 
@@ -17,7 +19,7 @@ def cross_entropy(
     logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"], ignore_index: int = IGNORE_INDEX
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy in nats over the voxels whose label is not `ignore_index`."""
-    total = F.cross_entropy(logits.float(), labels.long(), ignore_index=ignore_index, reduction="sum")
+    total = F.cross_entropy(at_least_float32(logits), labels.long(), ignore_index=ignore_index, reduction="sum")
     return total / (labels != ignore_index).sum().clamp_min(1)
 
 
@@ -60,8 +62,17 @@ def _jaccard_gradient(
     return jaccard.diff(dim=1, prepend=jaccard.new_zeros(jaccard.shape[0], 1))
 
 
+def at_least_float32(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Half precisions widened to float32, others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 class CrossEntropy(nn.Module):
-    """`weight` x `cross_entropy` of logits."""
+    """`weight` x `cross_entropy` of logits.
+
+    On several ranks each voxel counts the same, whichever rank holds it: the mean of the ranks' values, and of their
+    gradients, is that of the joint batch.
+    """
 
     def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__()
@@ -70,17 +81,32 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"]) -> Float[Tensor, ""]:
         """The weighted term, in float32 also under autocast."""
-        return self.weight * cross_entropy(logits, labels, self.ignore_index)
+        loss = self.weight * cross_entropy(logits, labels, self.ignore_index)
+        if not is_distributed():
+            return loss
+        valid = (labels != self.ignore_index).sum().to(loss.dtype)
+        return loss * (valid / mean_over_ranks(valid).clamp_min(1 / world_size()))
 
 
 class LovaszSoftmax(nn.Module):
-    """`weight` x `lovasz_softmax` of softmax(logits)."""
+    """`weight` x `lovasz_softmax` of softmax(logits).
 
-    def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX) -> None:
+    Args:
+        weight: Of the term.
+        ignore_index: The label of voxels that do not count.
+        joint: Whether several ranks sort their voxels together: the loss of the joint batch, for the price of sending
+            all probabilities to all ranks. Otherwise each rank takes the loss of its own scans.
+    """
+
+    def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX, joint: bool = False) -> None:
         super().__init__()
         self.weight = weight
         self.ignore_index = ignore_index
+        self.joint = joint
 
     def forward(self, logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"]) -> Float[Tensor, ""]:
         """The weighted term, in float32 also under autocast."""
-        return self.weight * lovasz_softmax(logits.float().softmax(1), labels, self.ignore_index)
+        probabilities = at_least_float32(logits).softmax(1)
+        if self.joint:
+            probabilities, labels = all_gather_rows(probabilities), all_gather_rows(labels)
+        return self.weight * lovasz_softmax(probabilities, labels, self.ignore_index)

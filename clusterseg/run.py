@@ -31,6 +31,7 @@ from clusterseg.faults import explained
 from clusterseg.files import temporary_name
 from clusterseg.loggers import CsvLogger
 from clusterseg.resumable import require_same_model
+from clusterseg.sparse import BatchNorm
 from clusterseg.task import SegmentationTask
 
 IN_CHANNELS = 4  # x, y, z, remission
@@ -55,6 +56,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     data = instantiate(config.data, _convert_="all")
     data.setup("fit")
     task = build_task(config, data.class_names, data.in_channels)
+    sync_batch_norm(task, config.trainer.sync_batchnorm)
     first_step = 0
     if resume is None:
         init_weights(config, task)
@@ -188,6 +190,13 @@ def build_task(config: DictConfig, class_names: tuple[str, ...], in_channels: in
     )
 
 
+def sync_batch_norm(task: SegmentationTask, synced: bool) -> None:
+    """Let the network normalise by the voxels of all ranks, or of each by its own; the head always takes all."""
+    for module in task.backbone.modules():
+        if isinstance(module, BatchNorm):
+            module.synced = synced
+
+
 def init_weights(config: DictConfig, task: SegmentationTask) -> None:
     """Start from the weights of ``model.init_from``, if it is set, and tell what matched.
 
@@ -232,6 +241,7 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
             enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
             enable_progress_bar=sys.stdout.isatty(),
             deterministic=config.deterministic,
+            sync_batchnorm=False,  # Lightning's puts layers for GPUs in the place of ours, which can do it themselves
             plugins=[AtomicCheckpointIO()],
         )
     except Exception as error:

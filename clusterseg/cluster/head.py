@@ -148,7 +148,7 @@ class ClusterHead(nn.Module):
         """One step. In training mode it also updates centres, bank and step counter.
 
         Args:
-            features: tapped backbone features of this rank's batch, any float type; the head works in float32.
+            features: tapped backbone features of this rank's batch, any float type; the head works in float32 or wider.
             labels: class ids, 255 to ignore.
             predictions: the backbone's class ids now, which tell hard anchors from easy ones.
         """
@@ -195,7 +195,9 @@ class ClusterHead(nn.Module):
         centers = self.centers.vectors.flatten(0, 1)
         nearest = []
         for rows, label in zip(features.split(chunk), classes.split(chunk), strict=True):
-            embeddings, _ = unit_rows(project(self.proj, rows.float(), torch.ones_like(label, dtype=torch.bool)))
+            embeddings, _ = unit_rows(
+                project(self.proj, rows.to(centers.dtype), torch.ones_like(label, dtype=torch.bool))
+            )
             scores = (embeddings @ centers.T).unflatten(1, self.centers.seeded.shape)
             scores = scores.masked_fill(~self.centers.seeded, -2.0)
             nearest.append(scores[torch.arange(len(label), device=label.device), label].argmax(1))

@@ -76,11 +76,12 @@ def sample_anchors(
 
 
 def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors) -> Float[Tensor, "anchors channels"]:
-    """The anchors' features from all ranks, in float32; gradient to this rank's own, zeros where invalid."""
+    """The anchors' features from all ranks, in float32 or wider; gradient to this rank's own, zeros where invalid."""
     if features.shape[0] == 0:
         features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
     mine = anchors.valid & (anchors.source == rank())
-    rows = take_rows(features, torch.where(mine, anchors.index, 0)).float()
+    rows = take_rows(features, torch.where(mine, anchors.index, 0))
+    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
     parts = all_gather(torch.where(mine[:, None], rows, 0.0))
     return parts[anchors.source, torch.arange(len(mine), device=mine.device)]
 

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from clusterseg.backbone import Backbone, BackboneOutput
 from clusterseg.cluster import ClusterHead
 from clusterseg.data.batch import Batch
+from clusterseg.distributed import mean_over_ranks
 from clusterseg.errors import UserError
 from clusterseg.metrics import PointConfusion, Scores, scores
 
@@ -62,28 +63,40 @@ class SegmentationTask(pl.LightningModule):
 
     def forward(self, batch: Batch) -> BackboneOutput:
         """Predict the voxels of a batch."""
-        output: BackboneOutput = self.backbone(batch.feats, batch.coords)
+        output: BackboneOutput = self.backbone(batch.feats.to(self.dtype), batch.coords)
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Sum of the supervised terms and, if there is a head, of its terms."""
         output = self(batch)
         predictions = output.logits.detach().argmax(1)
-        terms = self._supervised(output, batch)
-        if self.cluster is not None:
-            cluster = self.cluster(output.taps[self.cluster.tap], batch.targets, predictions)
-            terms |= cluster.losses
-            self._log_named("cluster", cluster.stats)
+        terms, stats = self.loss_terms(output, batch.targets, predictions)
+        self._log_named("cluster", stats)
         self.terms = {name: term.detach() for name, term in terms.items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
-        self._log_named("train/loss", {"": total, **terms}, prog_bar=("",))
+        self._log_named("train/loss", self._over_ranks({"": total, **terms}), prog_bar=("",))
         self.train_confusion.update(predictions[batch.inverse_map], batch.point_targets)
         running = scores(self.train_confusion.confmat)
         self.log("train/miou_present", running.miou_present.float(), prog_bar=True, batch_size=batch.num_scans)
         return total
 
-    def _supervised(self, output: BackboneOutput, batch: Batch) -> dict[str, Tensor]:
-        return {name: loss(output.logits, batch.targets) for name, loss in self.losses.items()}
+    def loss_terms(
+        self, output: BackboneOutput, targets: Tensor, predictions: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The weighted terms whose sum is trained, and the cluster head's figures; targets and predictions (voxels,).
+
+        On several ranks the mean of each term over the ranks is that of the joint batch.
+        """
+        terms = {name: loss(output.logits, targets) for name, loss in self.losses.items()}
+        if self.cluster is None:
+            return terms, {}
+        cluster = self.cluster(output.taps[self.cluster.tap], targets, predictions)
+        return terms | cluster.losses, cluster.stats
+
+    def _over_ranks(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each term's mean over the ranks, by one small message: the loss of the joint batch."""
+        means = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
+        return dict(zip(terms, means.unbind(), strict=True))
 
     def _log_named(self, prefix: str, values: Mapping[str, Tensor], prog_bar: Sequence[str] = ()) -> None:
         separator = "_" if prefix.startswith("train") else "/"
