@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Transformer
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
+from hydra.errors import InstantiationException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
@@ -73,7 +74,7 @@ class OptunaSweeper(Sweeper):
         from clusterseg.study import open_study
 
         open_study(self.storage, self.direction)  # tells what is wrong before the sampler needs Optuna
-        study = open_study(self.storage, self.direction, instantiate(self.sampler), instantiate(self.pruner))
+        study = open_study(self.storage, self.direction, _made("sampler", self.sampler), _made("pruner", self.pruner))
         fixed, space = self._search_space(arguments)
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
@@ -95,6 +96,18 @@ class OptunaSweeper(Sweeper):
         fixed = [str(o.input_line) for o in overrides.values() if not o.is_sweep_override()]
         space = {key: distribution(o) for key, o in overrides.items() if o.is_sweep_override()}
         return fixed, space
+
+
+def _made(key: str, config: DictConfig) -> Any:
+    """The sampler or the pruner of a configuration."""
+    from clusterseg.errors import UserError
+
+    try:
+        return instantiate(config)
+    except InstantiationException as error:
+        raise UserError(
+            f"hydra.sweeper.{key}: {error.__cause__ or error}; give its arguments as Optuna does"
+        ) from error
 
 
 def distribution(override: Override) -> BaseDistribution:
