@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -53,15 +55,17 @@ def objective(config: DictConfig, result: Any) -> Any:
 
 @contextmanager
 def one_job(folder: Path) -> Iterator[None]:
-    """Within a job of a sweep: let the command line be that of the job alone.
+    """Keep a job of a sweep to itself, where it has several ranks (``trainer=ddp``).
 
-    With it Lightning starts the other ranks of a job (``trainer=ddp``), which would all begin the whole sweep anew.
+    Within it the command line is that of the job alone: with it Lightning starts the other ranks, which would begin the
+    whole sweep anew. After it the process group and the variables that tell of it are gone: the next job's ranks are
+    others.
     """
     hydra = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
         yield
         return
-    argv = sys.argv
+    argv, environ = sys.argv, dict(os.environ)
     own = [f"hydra.sweep.dir={hydra.sweep.dir}", f"hydra.job.num={hydra.job.num}", "hydra.mode=RUN"]
     sys.argv = [argv[0], *hydra.overrides.task, *hydra.overrides.hydra, *own]
     with read_write(hydra):
@@ -70,6 +74,10 @@ def one_job(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environ)
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def record_failure(folder: Path, error: Exception, message: str | None) -> bool:

@@ -175,6 +175,15 @@ def test_runs_that_do_not_count_are_listed_with_the_reason(tmp_path: Path, capsy
     assert all(state in said for state in ("failed", "by hand", "unfinished", "not scored", "empty", "broken"))
 
 
+def test_brackets_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, widths in enumerate([[256, 128], [64]]):
+        write_run(tmp_path / f"[{number}]", [(1, 0.3)], {"seed": 1, "projection": widths})
+    Outcome("failed", "[/root/file.cc:3] closed").write(write_run(tmp_path / "2", [], settings(1)))
+    assert main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert all(text in said for text in ("[256, 128]", "[64]", "([0])", "[/root/file.cc:3] closed"))
+
+
 def test_only_runs_that_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "0", [(1, 0.3)], settings(1), state="failed")
     assert main([str(tmp_path)]) == 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from clusterseg.files import write_file
 from clusterseg.summary.figure import summary_figure
@@ -45,7 +46,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
         console.print("Not counted:", highlight=False)
         console.print(_others_table(summary.others, folder))
     written = write_summary(summary, folder)
-    console.print(f"written: {', '.join(str(path) for path in written)}", highlight=False, soft_wrap=True)
+    console.print(f"written: {', '.join(str(path) for path in written)}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _groups_table(groups: tuple[Group, ...], folder: Path) -> Table:
@@ -59,11 +60,11 @@ def _groups_table(groups: tuple[Group, ...], folder: Path) -> Table:
     for number, group in enumerate(groups, 1):
         table.add_row(
             str(number),
-            *(rounded(group.settings.get(key, "")) for key in short),
+            *(Text(rounded(group.settings.get(key, ""))) for key in short),
             str(len(group.runs)),
             _shown(group.best),
             _shown(group.last),
-            f"{percent(group.top.best)} ({_name(group.top, folder)})",
+            Text(f"{percent(group.top.best)} ({_name(group.top, folder)})"),
         )
     return table
 
@@ -84,7 +85,8 @@ def _others_table(runs: tuple[Run, ...], folder: Path) -> Table:
     table.add_column(f"{METRIC} so far", justify="right")
     table.add_column("what is known")
     for run in runs:
-        table.add_row(_name(run, folder), run.state, percent(run.last if run.curve else None), run.message)
+        score = percent(run.last if run.curve else None)
+        table.add_row(Text(_name(run, folder)), run.state, score, Text(run.message))
     return table
 
 
