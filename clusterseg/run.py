@@ -64,6 +64,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         checkpoint = read_checkpoint(resume)
         require_same_model(resume, checkpoint, task.state_dict(), plain(config))
         first_step = checkpoint["global_step"]
+        if config.model.init_from is not None:
+            rank_zero_only(log.info)("model.init_from is not read: the run goes on from its checkpoint")
     save_config(config, run_dir)
     log_short_runs(config, len(data.dataset("fit")) // data.batch_size)
     has_validation = bool(data.sequences["val"])
