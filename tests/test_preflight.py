@@ -11,6 +11,7 @@ from tiny_run import configure
 
 from clusterseg import preflight
 from clusterseg.cli import command
+from clusterseg.determinism import statement
 from clusterseg.errors import UserError
 from clusterseg.prediction import predict
 from clusterseg.run import rehearse, self_contained, train
@@ -210,3 +211,24 @@ def test_other_settings_are_told_when_a_run_is_resumed(
     train(configure("train", *trained, "optim.optimizer.lr=0.5", "trainer.max_steps=2"), tmp_path)
     assert "optim.optimizer.lr: 0.03 -> 0.5" in caplog.text
     assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 2
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["--cfg", "job"], ["--cfg", "job", "--resolve"]])
+def test_help_and_configuration_are_shown(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "model=minkunet_cluster", *flags])
+    command("train", train)
+    said = capsys.readouterr().out
+    assert "on_nan: stop" in said
+    assert "ramp_steps: 500" in said, "the values of the choices made"
+    assert max(map(len, said.splitlines())) <= 125
+
+
+def test_what_is_not_deterministic_is_told() -> None:
+    assert "same bits" in statement("cpu", "native", 2)
+    assert "not held to it" not in statement("cuda", "native", 1)
+    for engine in ("triton", "torchsparse", "spconv"):
+        assert f"not held to it: sparse.backend={engine}" in statement("cuda", engine, 1)
+    assert "sparse.backend=triton" in statement("cuda", "auto", 1), "auto takes it"
+    assert "NCCL" in statement("cuda", "native", 8)
