@@ -125,8 +125,10 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, with a schedule over the real number of optimiser steps."""
         optimizer, scheduler = self.build_optimizer(self._total_steps())
-        schedule = {"scheduler": scheduler, "interval": "step", "name": "train/lr"}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step", "name": "train/lr"},
+        }
 
     def build_optimizer(self, total_steps: int) -> tuple[Optimizer, LRScheduler]:
         """The optimiser and its schedule over so many steps.
