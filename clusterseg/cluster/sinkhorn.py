@@ -21,6 +21,7 @@ from torch import Tensor
 
 SHORTER = (0.5, 0.25, 0.1, 0.03)  # lengths at which the Newton step is tried beside the whole one
 MAX_STEP = 20.0  # keeps exp(step) in range; a step this long multiplies a cluster's mass by 5e8
+TIE = 1e-5  # share of the scores that decides where the plan does not: one anchor alone is spread evenly over all
 RIDGE = 1e-10  # clusters that no anchor can reach yet have no curvature of their own
 
 
@@ -66,7 +67,7 @@ def balanced_assignment(
     received = torch.einsum("cn,cnk->ck", anchor_mass, plan.softmax(-1))
     error = torch.where(active, received / cluster_mass.clamp_min(1e-300) - 1, 0.0).abs().amax(1)
     exists = anchor_mask.any(1) & cluster_mask.any(1)
-    return Assignment(labels=plan.argmax(-1), marginal_error=torch.where(exists, error, 0.0))
+    return Assignment(labels=(plan + TIE * kernel).argmax(-1), marginal_error=torch.where(exists, error, 0.0))
 
 
 def _best_step(shares: Tensor, anchor_mass: Tensor, cluster_mass: Tensor, active: Tensor, filling: Tensor) -> Tensor:

@@ -95,3 +95,11 @@ def test_an_even_spread_is_kept() -> None:
     """Four modes with one centre each: the balanced assignment is the obvious one, evenly used."""
     labels, _ = assign(torch.eye(4).repeat(25, 1))
     assert labels.tolist() == list(range(4)) * 25
+
+
+def test_a_lone_anchor_goes_to_the_nearest_centre() -> None:
+    scores = torch.rand(50, 1, 40, generator=torch.Generator().manual_seed(0)).double()
+    for noise in (0.0, 1e-12):
+        shifted = scores * (1 + noise)
+        got = balanced_assignment(shifted, torch.ones(50, 1, dtype=torch.bool), torch.ones(50, 40, dtype=torch.bool))
+        assert torch.equal(got.labels, scores.argmax(-1))
