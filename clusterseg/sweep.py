@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 
 from clusterseg.errors import UserError
-from clusterseg.outcome import Outcome, read_outcome
+from clusterseg.outcome import FILE, Outcome, read_outcome
 
 log = logging.getLogger("clusterseg")
 
@@ -38,11 +38,24 @@ class Sweep(Callback):
     def __init__(self, summary: bool) -> None:
         self.summary = summary
         self.folder = Path()
+        self.earlier: dict[Path, int] = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Remember the sweep."""
         self.folder = Path(config.hydra.sweep.dir)
+        self.earlier = _outcomes(self.folder)
         Sweep.current = self
+
+    def failures(self) -> list[str]:
+        """What the runs told that failed since the sweep began, one message each."""
+        new = [path.parent for path, time in _outcomes(self.folder).items() if self.earlier.get(path) != time]
+        told = [(run, read_outcome(run)) for run in sorted(new, key=lambda run: int(run.name))]
+        return [f"{run}: {outcome.message}" for run, outcome in told if outcome and outcome.state == "failed"]
+
+
+def _outcomes(folder: Path) -> dict[Path, int]:
+    """The outcomes in a sweep's folder, with the times of their writing: it may be an earlier sweep's folder too."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob(f"*/{FILE}") if path.parent.name.isdigit()}
 
 
 def objective(config: DictConfig, result: Any) -> Any:
@@ -61,7 +74,9 @@ def one_job(folder: Path) -> Iterator[None]:
     whole sweep anew. After it the process group and the variables that tell of it are gone: the next job's ranks are
     others.
     """
-    hydra = HydraConfig.get()
+    config = HydraConfig.instance().cfg
+    assert config is not None
+    hydra = config.hydra
     if hydra.mode is not RunMode.MULTIRUN:
         yield
         return
@@ -74,7 +89,8 @@ def one_job(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.argv = argv
-        os.environ.clear()
+        for name in set(os.environ) - set(environ):
+            del os.environ[name]
         os.environ.update(environ)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
@@ -111,17 +127,10 @@ def ending_sweep(mistakes: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        if Sweep.current is not None and Sweep.current.folder.is_dir():
-            mistakes += failures(Sweep.current.folder)
-            if Sweep.current.summary:
+        if Sweep.current is not None:
+            mistakes += Sweep.current.failures()
+            if Sweep.current.summary and any(Sweep.current.folder.glob("[0-9]*")):
                 _print_summary(Sweep.current.folder)
-
-
-def failures(folder: Path) -> list[str]:
-    """What the failed runs of a sweep told, one message each."""
-    runs = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
-    outcomes = [(run, read_outcome(run)) for run in runs]
-    return [f"{run}: {o.message}" for run, o in outcomes if o is not None and o.state == "failed"]
 
 
 def _print_summary(folder: Path) -> None:
@@ -129,5 +138,5 @@ def _print_summary(folder: Path) -> None:
 
     try:
         print_summary(summarise([str(folder)]), folder)
-    except UserError as error:  # such as no run that came to its end
+    except UserError as error:  # such as a full disk
         log.warning("no table of this sweep: %s", error)

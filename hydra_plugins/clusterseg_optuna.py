@@ -149,11 +149,11 @@ def _tell(study: Study, number: int, returned: JobReturn) -> None:
 
 
 def _save_best(study: Study, path: Path) -> None:
-    """Tell and write the best trial, if any came to its end."""
+    """Tell and write the best trial, if any was completed."""
     from optuna.trial import TrialState
 
     if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
-        log.warning("no trial came to its end: there is no best one")
+        log.warning("no trial was completed, so there is no best one")
         return
     best = study.best_trial
     log.info("best trial: %d, value %.4f, %s", best.number, best.value, best.params)

@@ -127,7 +127,7 @@ def test_joblib_runs_side_by_side(sweep: Sweep, tmp_path: Path) -> None:
 
 
 def test_optuna_completes_prunes_and_fails_trials(sweep: Sweep, tmp_path: Path) -> None:
-    """Three sweeps that go on with one study: a good trial, one that does not learn, one whose metric is wrong."""
+    """Sweeps that go on with one study: a good trial, one that does not learn, two with a wrong metric, a short one."""
     optuna = pytest.importorskip("optuna")
     from clusterseg.study import open_study
 
@@ -139,10 +139,18 @@ def test_optuna_completes_prunes_and_fails_trials(sweep: Sweep, tmp_path: Path) 
     status, said = sweep(*space, rate.format(0.0, 0.1), "hydra.sweeper.n_trials=2", "optimize=val/nonsense")
     assert status == 2
     assert "val/nonsense" in said and "val/miou" in said
+    status, _ = sweep(*space, rate.format(0.02, 0.021), "hydra.sweeper.n_trials=1", "trainer.max_steps=2")
+    assert status == 0, "what failed in an earlier sweep is no failure of this one"
     trials = open_study(str(tmp_path / "sweep" / "study.journal"), "maximize").trials
     states = optuna.trial.TrialState
-    assert [trial.state for trial in trials] == [states.COMPLETE, states.PRUNED, states.FAIL, states.FAIL]
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+    assert [trial.state for trial in trials] == [
+        states.COMPLETE,
+        states.PRUNED,
+        states.FAIL,
+        states.FAIL,
+        states.COMPLETE,
+    ]
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3", "4"]
     assert list(trials[0].intermediate_values) == [2, 4, 6, 8], "each validation"
     assert trials[0].value == trials[0].intermediate_values[8]
     assert len(trials[1].intermediate_values) < 4, "it was ended early"
