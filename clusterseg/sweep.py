@@ -74,9 +74,7 @@ def one_job(folder: Path) -> Iterator[None]:
     whole sweep anew. After it the process group and the variables that tell of it are gone: the next job's ranks are
     others.
     """
-    config = HydraConfig.instance().cfg
-    assert config is not None
-    hydra = config.hydra
+    hydra: Any = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
         yield
         return
