@@ -99,8 +99,8 @@ def test_the_plot_has_a_line_a_group_and_a_dot_a_run(tmp_path: Path) -> None:
     dots = [value for line in right.lines if line.get_marker() == "o" for value in line.get_xdata()]
     assert sorted(dots) == pytest.approx([30.0, 30.0, 40.0])
     assert [text.get_text() for text in right.get_yticklabels()] == [
-        "#1\ncluster.momentum=0.9",
-        "#2\ncluster.momentum=0.99",
+        "#1 cluster.momentum=0.9",
+        "#2 cluster.momentum=0.99",
     ]
 
 

@@ -22,7 +22,7 @@ def summary_figure(summary: Summary) -> Figure:
     Runs that do not count are thin dashed lines.
     """
     groups = summary.groups
-    labels = [stacked(f"#{number}, {group.label}") for number, group in enumerate(groups, 1)]
+    labels = [stacked(f"#{number} {group.label}") for number, group in enumerate(groups, 1)]
     lines = sum(text.count("\n") + 1 for text in labels)
     figure = Figure(figsize=(12, max(4.4, 1.2 + 0.2 * len(groups) + 0.16 * lines)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))

@@ -24,6 +24,7 @@ from clusterseg.viz.figures import png
 from clusterseg.viz.tables import percent
 
 SHOWN = 6  # groups side by side in the table by class
+WIDTH = 140  # characters, where nothing else says
 
 
 def print_summary(summary: Summary, folder: Path) -> None:
@@ -33,6 +34,8 @@ def print_summary(summary: Summary, folder: Path) -> None:
         UserError: A file cannot be written.
     """
     console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width to keep to
+        console = Console(width=WIDTH)
     if summary.groups:
         told = "mean ± sample standard deviation of the runs, which differ in their seed"
         console.print(f"{METRIC} in percent at the best and at the last validation:\n{told}", highlight=False)
@@ -53,8 +56,9 @@ def _groups_table(groups: tuple[Group, ...], folder: Path) -> Table:
     short = short_keys(list(dict.fromkeys(key for group in groups for key in group.settings)))
     table = Table()
     table.add_column("#", justify="right")
-    for name in short.values():
-        table.add_column(name.replace(".", ".\n"), overflow="fold")
+    for key, name in short.items():
+        widest = max(len(rounded(group.settings.get(key, ""))) for group in groups)
+        table.add_column(name.replace(".", ".\n"), overflow="fold", min_width=min(widest, 20))
     for column in ("runs", "best", "last", "highest (run)"):
         table.add_column(column, justify="right", no_wrap=True)
     for number, group in enumerate(groups, 1):
