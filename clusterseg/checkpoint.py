@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from clusterseg.errors import UserError
 from clusterseg.files import temporary_name
+
+log = logging.getLogger("clusterseg")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -50,6 +54,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt"
         )
     try:
+        require_whole(file)
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = error_line(error)
@@ -61,6 +66,39 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not {"state_dict", "config"} <= checkpoint.keys():
         raise UserError(f"ckpt={path} is no checkpoint of train.py: expected the entries state_dict and config")
     return checkpoint
+
+
+def require_whole(file: Path) -> None:
+    """Hold each part of a checkpoint against its checksum, which `torch.load` does not.
+
+    Raises:
+        ValueError: A part has changed since it was written.
+        OSError: The file cannot be read.
+    """
+    if zipfile.is_zipfile(file):  # anything else is for torch.load to judge
+        try:
+            with zipfile.ZipFile(file) as archive:
+                changed = archive.testzip()
+        except zipfile.BadZipFile as error:
+            raise ValueError(error_line(error)) from error
+        if changed is not None:
+            raise ValueError(f"{changed} differs from what was written")
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """``last.ckpt``, or where it is missing or damaged the newest other checkpoint that is whole; None without one.
+
+    Damaged ones are told of.
+    """
+    written = sorted(folder.glob("*.ckpt"), key=lambda path: (path.name == "last.ckpt", path.stat().st_mtime_ns))
+    for path in reversed(written):
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            log.warning("passed over: %s", error)
+        else:
+            return path
+    return None
 
 
 def error_line(error: BaseException) -> str:

@@ -59,6 +59,15 @@ def mean_over_ranks(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"
     return total / world_size()
 
 
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any rank; all ranks get the same answer."""
+    if not is_distributed():
+        return flag
+    flags = torch.tensor(int(flag), device=device)
+    dist.all_reduce(flags, dist.ReduceOp.MAX)
+    return bool(flags.item())
+
+
 def gather_objects(value: Any) -> list[Any]:
     """Every rank's value, by rank; for small things, outside the hot path."""
     if not is_distributed():

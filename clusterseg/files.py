@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,9 +32,17 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def temporary_name(name: str) -> str:
-    """Name of the temporary file of this process for a file."""
-    return f".{name}.{os.getpid()}.tmp"
+def temporary_name(name: str, process: int | str | None = None) -> str:
+    """Name of the temporary file of a process for a file; of this process if none is given."""
+    return f".{name}.{process or os.getpid()}.tmp"
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_file(path: Path, content: bytes | str) -> None:

@@ -37,7 +37,8 @@ class _ResumableWriter(_ExperimentWriter):
 
     def _rewrite(self, fieldnames: list[str], before: int | None = None) -> None:
         with open(self.metrics_file_path, newline="") as file:
-            rows = [row for row in csv.DictReader(file) if before is None or int(row["step"]) < before]
+            whole = [row for row in csv.DictReader(file) if None not in row.values()]  # a kill may cut the last one
+        rows = [row for row in whole if before is None or int(row["step"]) < before]
         with replacing(Path(self.metrics_file_path)) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=fieldnames)
             writer.writeheader()
@@ -54,6 +55,7 @@ class CsvLogger(CSVLogger):
 
     def __init__(self, save_dir: str | Path, flush_logs_every_n_steps: int = 50) -> None:
         super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+        self._newest = ""
 
     @property
     @rank_zero_experiment
@@ -67,6 +69,14 @@ class CsvLogger(CSVLogger):
     @rank_zero_only
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run folder holds the configuration."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Add a row; the same one twice in succession is one (`LastCheckpoint` has it logged before its time)."""
+        row = repr((step, metrics))
+        if row != self._newest:
+            self._newest = row
+            super().log_metrics(metrics, step)
 
     @rank_zero_only
     def start_at(self, step: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg import preflight
@@ -23,7 +23,7 @@ from clusterseg.backbone import Backbone
 from clusterseg.backbone.control import read_control
 from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.callbacks import RandomStates, progress
-from clusterseg.checkpoint import AtomicCheckpointIO, error_line, read_checkpoint
+from clusterseg.checkpoint import AtomicCheckpointIO, error_line, newest_whole, read_checkpoint
 from clusterseg.data.label_map import load_label_map
 from clusterseg.determinism import statement
 from clusterseg.errors import UserError
@@ -130,18 +130,24 @@ def log_short_runs(config: DictConfig, batches: int) -> None:
 
 
 def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
-    """The checkpoint to resume: None, a path, or ``last`` for the run folder's own.
+    """The checkpoint to resume: a path; ``last`` for the newest whole one of the run folder; ``auto`` if there is one.
 
     Raises:
         UserError: There is no such file.
     """
     if ckpt is None:
         return None
-    path = run_dir / "checkpoints" / "last.ckpt" if ckpt == "last" else Path(ckpt)
-    if not path.is_file():
-        hint = "give the run folder by hydra.run.dir=DIR" if ckpt == "last" else "give the path of a checkpoint"
-        raise UserError(f"ckpt={ckpt}: {path} does not exist; {hint}")
-    return path
+    if ckpt not in ("last", "auto"):
+        if not Path(ckpt).is_file():
+            raise UserError(f"ckpt={ckpt}: there is no such file; give the path of a checkpoint")
+        return Path(ckpt)
+    newest = newest_whole(run_dir / "checkpoints")
+    if newest is None and ckpt == "last":
+        raise UserError(
+            f"ckpt=last: no checkpoint in {run_dir / 'checkpoints'} can be read; give the run folder by "
+            "hydra.run.dir=DIR, or ckpt=auto to begin where there is none yet"
+        )
+    return newest
 
 
 @rank_zero_only
@@ -240,7 +246,7 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
             callbacks=callbacks,
             logger=loggers or False,
             default_root_dir=str(run_dir),
-            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=sys.stdout.isatty(),
             deterministic=config.deterministic,
             sync_batchnorm=False,  # Lightning's puts layers for GPUs in the place of ours, which can do it themselves

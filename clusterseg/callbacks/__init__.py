@@ -6,6 +6,7 @@ from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradients import GradientNorm
 from clusterseg.callbacks.outcome import RunOutcome
 from clusterseg.callbacks.pictures import BevPictures
+from clusterseg.callbacks.preemption import Preempted, Preemption
 from clusterseg.callbacks.progress import LineProgress, Throughput, progress
 from clusterseg.callbacks.pruning import Pruning
 from clusterseg.callbacks.resume import LastCheckpoint, RandomStates
@@ -19,6 +20,8 @@ __all__ = [
     "GradientNorm",
     "LastCheckpoint",
     "LineProgress",
+    "Preempted",
+    "Preemption",
     "Pruning",
     "RandomStates",
     "RunOutcome",

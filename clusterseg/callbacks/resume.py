@@ -7,17 +7,20 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from clusterseg.distributed import gather_objects
+from clusterseg.files import link_or_copy, replacing, temporary_name
 
 
-class LastCheckpoint(Callback):
+class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt``, from which a run can be resumed exactly.
 
-    It is written after each validation, after each epoch without one, at the last step, and every ``every_n_steps``.
-    (Not at Lightning's end of an epoch: a state from there counts the epoch twice where ``max_steps`` is set.)
+    It is written after each validation, after each epoch without one, at the last step, at the last step but one of an
+    epoch that ends with a validation, and every ``every_n_steps``. The one before stays as ``previous.ckpt``. What a
+    killed run left half written is removed. (As a `Checkpoint` it comes after the one that keeps the best, and so
+    knows it.)
 
     Args:
         folder: The run folder.
@@ -29,20 +32,46 @@ class LastCheckpoint(Callback):
         self.every_n_steps = every_n_steps
         self._step = 0
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remove what a killed run left half written."""
+        self._step = trainer.global_step
+        if trainer.is_global_zero:
+            for half in self.path.parent.glob(temporary_name("*.ckpt", "*")):
+                half.unlink(missing_ok=True)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write in the middle of an epoch, at its end, or at the last step, if it is time."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        due = stepped and self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
-        unvalidated = trainer.is_last_batch and not _validates(trainer)
-        if due or unvalidated or trainer.global_step == trainer.max_steps:
-            trainer.save_checkpoint(self.path)
+        interval = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        left = trainer.num_training_batches - (batch_idx + 1)
+        nearly = 0 < left <= trainer.accumulate_grad_batches and _validates(trainer)
+        last = left == 0 or trainer.global_step == trainer.max_steps
+        if stepped and (interval or nearly or last):
+            self.save_step(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write after a validation during training."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
+
+    def save_step(self, trainer: pl.Trainer) -> None:
+        """Write at the end of a training batch, on all ranks together, with what is logged of it.
+
+        Not where a validation comes next: a run resumed from there would leave it out.
+        """
+        if not (trainer.is_last_batch and _validates(trainer)):
+            # Lightning logs the batch only after this hook; a run killed in between would lack it for ever.
+            trainer._logger_connector.update_train_step_metrics()
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Write the checkpoint; one is there at every moment."""
+        if trainer.is_global_zero and self.path.is_file():
+            with replacing(self.path.with_name("previous.ckpt")) as temporary:
+                link_or_copy(self.path, temporary)
+        trainer.save_checkpoint(self.path)
 
 
 def _validates(trainer: pl.Trainer) -> bool:

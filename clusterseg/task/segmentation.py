@@ -160,8 +160,14 @@ class SegmentationTask(pl.LightningModule):
         return min(limits)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the configuration into the checkpoint."""
+        """Put the configuration into the checkpoint, and what the running scores of the epoch have counted."""
         checkpoint["config"] = self._config
+        checkpoint["train_confusion"] = self.train_confusion.confmat
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the checkpoint stopped."""
+        if "train_confusion" in checkpoint:
+            self.train_confusion.confmat.copy_(checkpoint["train_confusion"])
 
 
 def score_table(values: Scores, class_names: Sequence[str]) -> dict[str, Tensor]:

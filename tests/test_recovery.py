@@ -1,0 +1,247 @@
+"""Runs that end before their time: damaged checkpoints, signals, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from tiny import write_control, write_dataset
+from tiny_run import configure
+
+from clusterseg import run as runs
+from clusterseg.callbacks import LastCheckpoint, Preempted
+from clusterseg.callbacks.preemption import requeue_job
+from clusterseg.checkpoint import newest_whole
+from clusterseg.errors import UserError
+from clusterseg.run import train
+
+QUIET = ["callbacks.dashboard=null", "callbacks.pictures=null", "callbacks.clusters=null", "callbacks.system=null"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recovery")
+    write_dataset(folder / "data", {"00": 4, "08": 2})
+    write_control(folder / "net.config")
+    return folder
+
+
+def training(folder: Path, *overrides: str) -> DictConfig:
+    """Three epochs of two steps each, with a validation after each."""
+    return configure(
+        "train",
+        f"data.root={folder / 'data'}",
+        "data.sequences={train: [0], val: [8]}",
+        "data.num_workers=0",
+        f"model.backbone.control={folder / 'net.config'}",
+        "optim=adamw",
+        "trainer=cpu",
+        "trainer.max_epochs=3",
+        "trainer.log_every_n_steps=1",
+        *QUIET,
+        *overrides,
+    )
+
+
+@pytest.fixture(scope="module")
+def straight(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("straight")
+    train(training(folder), run)
+    return run
+
+
+def logged(run: Path) -> list[str]:
+    """The rows of metrics.csv but for what the clock says, in the order of the columns' names."""
+    lines = (run / "metrics.csv").read_text().splitlines()
+    keys = lines[0].split(",")
+    kept = sorted((key, i) for i, key in enumerate(keys) if key != "train/scans_per_second")
+    return [",".join(f"{key}={line.split(',')[i]}" for key, i in kept) for line in lines[1:]]
+
+
+def assert_same(run: Path, straight: Path) -> None:
+    ours, theirs = (
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for path in (run, straight)
+    )
+    assert ours.keys() == theirs.keys()
+    assert not [key for key in theirs if not torch.equal(ours[key], theirs[key])]
+    assert logged(run) == logged(straight)
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "cut":
+        content = content[: len(content) // 2]
+    elif how == "bit":
+        content[len(content) // 2] ^= 1
+    elif how == "empty":
+        content = bytearray()
+    path.write_bytes(content)
+
+
+class Ends(pl.Callback):
+    """Sends this process a signal, or raises an error, after a batch of the training or of the validation."""
+
+    def __init__(self, what: int | Exception, step: int, validation: bool = False) -> None:
+        self.what, self.step, self.validation = what, step, validation
+
+    def _at(self, step: int) -> None:
+        if step == self.step:
+            if isinstance(self.what, Exception):
+                raise self.what
+            os.kill(os.getpid(), self.what)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if not self.validation:
+            self._at(trainer.global_step)
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if self.validation:
+            self._at(trainer.global_step)
+
+
+def train_until(monkeypatch: pytest.MonkeyPatch, callback: pl.Callback, config: DictConfig, run: Path) -> None:
+    """Train with one more callback."""
+    with monkeypatch.context() as patch:
+        build = runs.build_trainer
+
+        def with_callback(*args: object) -> pl.Trainer:
+            trainer = build(*args)  # type: ignore[arg-type]
+            trainer.callbacks.insert(0, callback)
+            return trainer
+
+        patch.setattr(runs, "build_trainer", with_callback)
+        train(config, run)
+
+
+@pytest.mark.parametrize("how", ["cut", "bit", "empty"])
+def test_a_damaged_last_checkpoint_is_passed_over(
+    folder: Path,
+    straight: Path,
+    tmp_path: Path,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error = RuntimeError("power cut")
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_until(monkeypatch, Ends(error, 4), training(folder), tmp_path)
+    checkpoints = tmp_path / "checkpoints"
+    damage(checkpoints / "last.ckpt", how)
+    (checkpoints / ".last.ckpt.99999.tmp").write_bytes(b"half")
+    with caplog.at_level(logging.WARNING):
+        newest = newest_whole(checkpoints)
+    assert newest is not None
+    assert newest.name == "previous.ckpt"
+    assert "last.ckpt" in caplog.text
+    train(training(folder, "ckpt=last"), tmp_path)
+    assert_same(tmp_path, straight)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+
+
+def test_where_nothing_is_whole_last_is_refused_and_auto_begins(folder: Path, straight: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"ckpt=last: no checkpoint in .* can be read"):
+        train(training(folder, "ckpt=last"), tmp_path)
+    train(training(folder, "ckpt=auto"), tmp_path)
+    assert_same(tmp_path, straight)
+
+
+@pytest.mark.parametrize(
+    ("number", "step", "validation"),
+    [(signal.SIGTERM, 2, False), (signal.SIGUSR1, 3, False), (signal.SIGTERM, 4, True)],
+    ids=["term", "last step of an epoch", "validation"],
+)
+def test_a_signal_ends_a_run_that_goes_on_exactly(
+    folder: Path,
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+    step: int,
+    validation: bool,
+) -> None:
+    handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)]
+    with caplog.at_level(logging.WARNING), pytest.raises(Preempted) as ended:
+        train_until(monkeypatch, Ends(number, step, validation), training(folder), tmp_path)
+    assert ended.value.code == 128 + number
+    assert f"ckpt=last hydra.run.dir={tmp_path}" in caplog.text
+    assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)] == handlers
+    written = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert written == 3  # the step that was under way; before a validation, the last step but one of its epoch
+    train(training(folder, "ckpt=last"), tmp_path)
+    assert_same(tmp_path, straight)
+
+
+def test_a_full_disk_ends_a_run_with_one_message_and_its_checkpoint(
+    folder: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"(?s)No space left on device.*ckpt=last hydra\.run\.dir="):
+            train(training(folder), tmp_path)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+    train(training(folder, "ckpt=last"), tmp_path)
+    assert_same(tmp_path, straight)
+
+
+def test_a_slurm_job_is_put_back_into_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = tmp_path / "scontrol"
+    script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    requeue_job()
+    assert not (tmp_path / "called").exists()
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    requeue_job()
+    assert (tmp_path / "called").read_text() == "requeue 17\n"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "5")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    requeue_job()
+    assert (tmp_path / "called").read_text() == "requeue 5_2\n"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    requeue_job()
+    assert "could not be put back" in caplog.text
+
+
+def test_one_checkpoint_is_there_at_every_moment(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    save = pl.Trainer.save_checkpoint
+
+    def watched(trainer: pl.Trainer, path: Path, *args: object, **kwargs: object) -> None:
+        if Path(path).name == "last.ckpt":
+            seen.append([p.name for p in (Path(path), Path(path).with_name("previous.ckpt")) if p.is_file()])
+        save(trainer, path, *args, **kwargs)
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", watched)
+    train(training(folder, "callbacks.last.every_n_steps=1"), tmp_path)
+    assert seen == [[], *[["last.ckpt", "previous.ckpt"]] * 5]  # 1 step and a validation, three times
+
+
+def test_the_best_score_is_known_to_the_last_checkpoint(straight: Path) -> None:
+    """Else a resumed run would take the first score that it sees for the best one."""
+    checkpoint = torch.load(straight / "checkpoints" / "last.ckpt", weights_only=True)
+    (best,) = [state for name, state in checkpoint["callbacks"].items() if name.startswith("ModelCheckpoint")]
+    scores = [float(row.partition("val/miou=")[2].partition(",")[0] or "nan") for row in logged(straight)]
+    assert float(best["best_model_score"]) == pytest.approx(max(score for score in scores if score == score))
+    assert issubclass(LastCheckpoint, pl.callbacks.Checkpoint)
