@@ -2,7 +2,7 @@
 
 A small run on synthetic streets is killed by SIGKILL at random moments, resumed by `ckpt=last` each time, and compared
 with an undisturbed run: every tensor of its last checkpoint, and every row of metrics.csv but for what the clock says.
-Each run is killed once and then resumed to its end; every third one is killed again while it is resumed.
+Every other run is killed again while it is resumed.
 """
 
 from __future__ import annotations
@@ -97,11 +97,12 @@ def steps_written(run: Path) -> str:
     return ", ".join(found) or "none"
 
 
-def kill_once(run: Path, settings: list[str], log: Path, moment: float, *more: str) -> str:
-    process = start(run, settings, log, *more)
+def kill_at(run: Path, settings: list[str], log: Path, moment: float) -> str | None:
+    """What a run left that was killed at a moment, in seconds; None if it ended before."""
+    process = start(run, settings, log, "ckpt=auto")
     try:
         process.wait(moment)
-        return f"ended by itself ({process.returncode})"
+        return None
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -114,7 +115,6 @@ def main() -> None:
     parser.add_argument("--model", default="spvnas_cluster")
     parser.add_argument("--folder", type=Path, default=ROOT / "outputs" / "kills")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--from-second", type=float, default=None, help="first moment; default: half the start-up")
     parser.add_argument("settings", nargs="*", help="more settings, as train.py takes them")
     args = parser.parse_args()
     folder = args.folder.absolute()
@@ -130,24 +130,28 @@ def main() -> None:
     seconds = time.monotonic() - began
     print(f"undisturbed: {seconds:.1f} s; a second time: {differences(folder / 'again', whole)}", flush=True)
     random.seed(args.seed)
-    first = 0.5 * seconds if args.from_second is None else args.from_second
-    identical, killed = 0, 0
-    print(f"{'run':>3}  {'killed after s':>16}  {'checkpoints left (step)':60}  resumed to its end")
+    identical, resumed, killed = 0, 0, 0
+    print(f"{'kills':>5}  {'after s':>12}  {'checkpoints left (step)':70}  resumed to its end")
     while killed < args.kills:
-        run = folder / f"{killed}"
-        moments = [random.uniform(first, seconds)]
-        left = kill_once(run, settings, log, moments[0], "ckpt=auto")
-        killed += 1
-        if killed % 3 == 0:
-            moments.append(random.uniform(first, seconds))
-            left = f"{left} | {kill_once(run, settings, log, moments[-1], 'ckpt=auto')}"
-            killed += 1
+        run = folder / f"{resumed}"
+        moments, left = [], []
+        for _ in range(1 + resumed % 2):  # every other run is killed a second time, while it is resumed
+            moment = random.uniform(0.3 * seconds, seconds)
+            found = kill_at(run, settings, log, moment)
+            if found is None:
+                seconds = min(seconds, moment)  # the machine has become faster
+                break
+            moments.append(f"{moment:.2f}")
+            left.append(found)
         code = start(run, settings, log, "ckpt=auto").wait()
         told = differences(run, whole) if code == 0 else f"FAILED with status {code}, see {log}"
-        identical += told == "identical"
-        print(f"{killed:3}  {' '.join(f'{m:.2f}' for m in moments):>16}  {left:60}  {told}", flush=True)
+        if moments:
+            killed += len(moments)
+            resumed += 1
+            identical += told == "identical"
+            print(f"{killed:5}  {' '.join(moments):>12}  {' | '.join(left):70}  {told}", flush=True)
         shutil.rmtree(run)
-    print(f"{identical} resumed runs identical, {killed} kills")
+    print(f"{identical} of {resumed} runs identical after {killed} kills")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch.distributed import DistError
 
+from clusterseg.distributed import is_distributed, rank
 from clusterseg.errors import UserError
 
 WORKER = re.compile(r"DataLoader worker \((pid\S* [\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexpectedly)")
 
+LOST = re.compile(r"gloo.*(Connection|closed|reset|Timed out)|NCCL.*(abort|remote|timeout)", re.DOTALL | re.IGNORECASE)
+
 
 @contextmanager
 def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
-    """Turn the faults of a run into one message each: input that is gone, a worker killed, a GPU's memory full.
+    """Turn the faults of a run into one message each: input gone, a worker or a rank killed, a GPU's memory full.
 
     Args:
         run_dir: The run folder.
@@ -37,12 +41,21 @@ def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
         raise UserError(told + how_to_resume(run_dir, before)) from error
     except (RuntimeError, OSError, EOFError) as error:
         how = _worker_ended(error)
-        if how is None:
+        if _rank_lost(error):
+            told = f"rank {rank()} has lost another rank, which has ended: its own message, if it left one, tells why"
+        elif how is not None:
+            told = (
+                f"a process that loads scans {how}; mostly the machine's memory is full: "
+                "set data.num_workers lower or to 0"
+            )
+        else:
             raise
-        told = (
-            f"a process that loads scans {how}; mostly the machine's memory is full: set data.num_workers lower or to 0"
-        )
         raise UserError(told + how_to_resume(run_dir, before)) from error
+
+
+def _rank_lost(error: Exception) -> bool:
+    """Whether an error is that of a collective whose other end is gone (gloo, NCCL, or the store of the ranks)."""
+    return is_distributed() and (isinstance(error, DistError) or LOST.search(str(error)) is not None)
 
 
 def _worker_ended(error: Exception) -> str | None:

@@ -67,9 +67,9 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
         if config.model.init_from is not None:
             rank_zero_only(log.info)("model.init_from is not read: the run goes on from its checkpoint")
     save_config(config, run_dir)
-    log_short_runs(config, len(data.dataset("fit")) // data.batch_size)
     has_validation = bool(data.sequences["val"])
     trainer = build_trainer(config, run_dir, has_validation)
+    log_short_runs(trainer, len(data.dataset("fit")) // (data.batch_size * trainer.world_size))
     describe(config, task, data, trainer)
     if resume is not None:
         log.info("resuming %s", resume)
@@ -121,12 +121,12 @@ def inline_control(config: DictConfig) -> None:
             config.model.backbone.control = read_control(shipped if shipped.is_file() else control)
 
 
-def log_short_runs(config: DictConfig, batches: int) -> None:
-    """Log at least once an epoch and once a run, however short they are."""
-    steps = [config.trainer.log_every_n_steps, max(batches, 1)]
-    if config.trainer.max_steps > 0:
-        steps.append(config.trainer.max_steps)
-    config.trainer.log_every_n_steps = min(steps)
+def log_short_runs(trainer: pl.Trainer, batches: int) -> None:
+    """Log at least once an epoch of so many batches, and once a run, however short they are."""
+    steps = [trainer.log_every_n_steps, max(batches, 1)]  # type: ignore[attr-defined]
+    if trainer.max_steps > 0:
+        steps.append(trainer.max_steps)
+    trainer.log_every_n_steps = min(steps)  # type: ignore[attr-defined]
 
 
 def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:

@@ -102,7 +102,7 @@ def test_unknown_choice(fails: Run) -> None:
 
 def test_missing_checkpoint(fails: Run, tmp_path: Path) -> None:
     assert str(tmp_path / "no.ckpt") in fails(f"ckpt={tmp_path / 'no.ckpt'}", script="evaluate")
-    assert "last.ckpt" in fails("ckpt=last")
+    assert "ckpt=last: no checkpoint in" in fails("ckpt=last")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut short"])
