@@ -55,6 +55,7 @@ class PointConfusion(MulticlassConfusionMatrix):
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         super().__init__(num_classes, ignore_index=ignore_index, validate_args=False)
+        self._ignored = ignore_index
 
     def update(self, preds: Int[Tensor, " points"], target: Int[Tensor, " points"]) -> None:
         """Count points: predicted and true train ids.
@@ -62,7 +63,7 @@ class PointConfusion(MulticlassConfusionMatrix):
         By a plain count of pairs: that of torchmetrics takes hundreds of megabytes where `deterministic` is set.
         """
         classes, ignored = self.num_classes, self.num_classes**2
-        pairs = (target * classes + preds).masked_fill(target == self.ignore_index, ignored)
+        pairs = (target * classes + preds).masked_fill(target.eq(self._ignored), ignored)
         counted = torch.bincount(pairs, minlength=ignored + 1)[:ignored]
         self.confmat += counted.view(classes, classes)
 
