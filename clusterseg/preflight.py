@@ -103,8 +103,11 @@ def _machine(settings: dict[str, Any]) -> Iterator[str]:
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and gpus == 0)
     if on_cpu or accelerator in (*GPU, "auto"):
         yield from _devices(trainer["devices"], on_cpu, gpus)
-    if on_cpu and str(trainer.get("precision")) in ("16-mixed", "16", "16-true"):
-        yield f"trainer.precision={trainer['precision']} needs a GPU; on the CPU use 32-true or bf16-mixed"
+    precision = str(trainer.get("precision"))
+    if precision in ("64-true", "64", "16-true", "bf16-true"):
+        yield f"trainer.precision={precision}: weights stay in float32 here; use 32-true, bf16-mixed or 16-mixed"
+    elif on_cpu and precision in ("16-mixed", "16"):
+        yield f"trainer.precision={precision} needs a GPU; on the CPU use 32-true or bf16-mixed"
     yield from _engine(settings["model"]["backbone"].get("backend", "native"), on_cpu)
 
 

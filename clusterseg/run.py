@@ -72,7 +72,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     log_short_runs(trainer, len(data.dataset("fit")) // (data.batch_size * trainer.world_size))
     describe(config, task, data, trainer)
     if resume is not None:
-        log.info("resuming %s", resume)
+        rank_zero_only(log.info)("resuming %s", resume)
     for logger in trainer.loggers:
         logger.log_hyperparams(plain(config))
         if isinstance(logger, CsvLogger):
@@ -80,8 +80,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     with explained(run_dir, resumed=resume is not None):
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     if has_validation and "val/miou" not in trainer.callback_metrics:
-        log.warning("the run ended before its first validation: there is no best checkpoint")
-    log.info("run folder: %s", run_dir)
+        rank_zero_only(log.warning)("the run ended before its first validation: there is no best checkpoint")
+    rank_zero_only(log.info)("run folder: %s", run_dir)
     return {key: float(value) for key, value in trainer.callback_metrics.items()}
 
 

@@ -47,6 +47,7 @@ WRONG = [
     ("trainer.devices=[5]", ["trainer.devices=[5]", "set trainer.devices to 4 or less"]),
     ("trainer.devices=0", ["trainer.devices=0", "1 or more"]),
     ("trainer=cpu trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
+    ("trainer.precision=64-true", ["trainer.precision=64-true", "32-true"]),
     ("sparse.backend=triton", ["sparse.backend=triton", "needs a GPU", "sparse.backend=native"]),
     ("trainer.max_epochs=0", ["trainer.max_epochs=0", "1 or more"]),
     ("trainer.max_epochs=-1", ["max_epochs=-1", "no end"]),
