@@ -34,9 +34,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # PyTorch's writer stumbles over what is missing, and hides the cause
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
             raise UserError(
-                f"checkpoint {target} could not be written: {error.strerror}; free or choose another disk"
+                f"checkpoint {target} could not be written: {cause.strerror}; free or choose another disk"
             ) from error
         finally:
             temporary.unlink(missing_ok=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
+import resource
 import signal
 import stat
 from pathlib import Path
@@ -182,21 +182,24 @@ def test_a_signal_ends_a_run_that_goes_on_exactly(
     assert_same(tmp_path, straight)
 
 
+class LimitsFiles(pl.Callback):
+    """Lets no file grow beyond half a checkpoint from a step on, as on a disk that is nearly full."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == 3:
+            (last,) = Path(trainer.default_root_dir).rglob("last.ckpt")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (last.stat().st_size // 2, resource.RLIM_INFINITY))
+
+
 def test_a_full_disk_ends_a_run_with_one_message_and_its_checkpoint(
     folder: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync, calls = os.fsync, []
-
-    def full(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) == 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        sync(descriptor)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"(?s)No space left on device.*ckpt=last hydra\.run\.dir="):
-            train(training(folder), tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(UserError, match=r"(?s)could not be written: File too large.*ckpt=last hydra\.run\.dir="):
+            train_until(monkeypatch, LimitsFiles(), training(folder), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((tmp_path / "checkpoints").glob(".*"))
     train(training(folder, "ckpt=last"), tmp_path)
     assert_same(tmp_path, straight)
