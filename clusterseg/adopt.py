@@ -7,11 +7,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from clusterseg.assembly import build_task, init_weights, plain, self_contained
 from clusterseg.checkpoint import AtomicCheckpointIO
 from clusterseg.cli import command
 from clusterseg.data.label_map import load_label_map
 from clusterseg.errors import UserError
-from clusterseg.run import build_task, init_weights, plain, self_contained
 
 IN_CHANNELS = 4  # x, y, z, remission
 log = logging.getLogger("clusterseg")

@@ -16,9 +16,9 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from clusterseg.assembly import CONF
 from clusterseg.errors import UserError
 from clusterseg.hints import composition_mistake
-from clusterseg.run import CONF
 from clusterseg.sweep import ending_sweep, objective, one_job, record_failure
 
 
@@ -117,4 +117,6 @@ def _hydra_made(error: OSError) -> bool:
     while traceback is not None:
         files.append(traceback.tb_frame.f_code.co_filename)
         traceback = traceback.tb_next
-    return not any(file.endswith(("clusterseg/run.py", "clusterseg/evaluation.py")) for file in files)
+    return not any(
+        file.endswith(("clusterseg/run.py", "clusterseg/evaluation.py")) for file in files
+    )

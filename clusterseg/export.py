@@ -9,12 +9,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from clusterseg.assembly import build_backbone
 from clusterseg.backbone import Backbone
 from clusterseg.backbone.published import published_state
 from clusterseg.checkpoint import AtomicCheckpointIO, backbone_weights, read_checkpoint
 from clusterseg.cli import command
 from clusterseg.errors import UserError
-from clusterseg.run import build_backbone
 
 log = logging.getLogger("clusterseg")
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from clusterseg.assembly import build_backbone
 from clusterseg.backbone import Backbone
 from clusterseg.checkpoint import backbone_weights, read_checkpoint
 from clusterseg.data.label_map import LabelMap, load_label_map
 from clusterseg.errors import UserError
-from clusterseg.run import build_backbone
 
 IN_CHANNELS = 4  # x, y, z, remission
 

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from clusterseg.assembly import build_backbone, inline_control
 from clusterseg.backbone.cost import count_parameters, layer_macs, scan_size
 from clusterseg.backbone.unet import SparseUNet
 from clusterseg.cli import command
 from clusterseg.data.sample import build_sample
 from clusterseg.data.scan import read_scan
 from clusterseg.errors import UserError
-from clusterseg.run import build_backbone, inline_control
 from clusterseg.sparse import SparseTensor
 
 

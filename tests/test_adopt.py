@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from original_modules import original_weights
 
 from clusterseg.adopt import adopt
+from clusterseg.assembly import CONF, build_backbone, build_task, init_weights, self_contained
 from clusterseg.cluster.projection import project
 from clusterseg.data.label_map import load_label_map
 from clusterseg.errors import UserError
-from clusterseg.run import CONF, build_backbone, build_task, init_weights, self_contained
 
 
 def configure(name: str, *overrides: str) -> DictConfig:

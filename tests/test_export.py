@@ -15,10 +15,10 @@ from original_modules import Original
 from tiny import write_control
 from torch import Tensor, nn
 
+from clusterseg.assembly import CONF, build_task, plain, self_contained
 from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.errors import UserError
 from clusterseg.export import export
-from clusterseg.run import CONF, build_task, plain, self_contained
 
 CLASSES = tuple(f"class{i}" for i in range(19))
 

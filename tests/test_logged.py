@@ -25,8 +25,9 @@ from tiny_run import configure
 from torch.optim import Optimizer
 from wandb_file import records
 
+from clusterseg.assembly import CONF
 from clusterseg.data.label_map import load_label_map
-from clusterseg.run import CONF, train
+from clusterseg.run import train
 from clusterseg.wandb_run import WandbRun, wandb_logger
 
 CLIP, EPOCHS = 0.01, 2

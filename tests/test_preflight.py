@@ -10,11 +10,12 @@ from tiny import write_control, write_dataset
 from tiny_run import configure
 
 from clusterseg import preflight
+from clusterseg.assembly import self_contained
 from clusterseg.cli import command
 from clusterseg.determinism import statement
 from clusterseg.errors import UserError
 from clusterseg.prediction import predict
-from clusterseg.run import rehearse, self_contained, train
+from clusterseg.run import rehearse, train
 from clusterseg.signatures import mistakes
 
 #: The command line, and what the message must hold: the key, what was wrong, the remedy.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import resource
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -87,7 +89,10 @@ def damage(path: Path, how: str) -> None:
 
 
 class Ends(pl.Callback):
-    """Sends this process a signal, or raises an error, after a batch of the training or of the validation."""
+    """At a batch of the training or of the validation, raises an error, or has the whole job signalled.
+
+    As by a batch system: the signal comes from another process, and to the loader's workers too.
+    """
 
     def __init__(self, what: int | Exception, step: int, validation: bool = False) -> None:
         self.what, self.step, self.validation = what, step, validation
@@ -96,7 +101,8 @@ class Ends(pl.Callback):
         if step == self.step:
             if isinstance(self.what, Exception):
                 raise self.what
-            os.kill(os.getpid(), self.what)
+            job = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+            subprocess.run(["kill", f"-{int(self.what)}", *map(str, job)], check=True)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
         if not self.validation:
@@ -156,9 +162,15 @@ def test_where_nothing_is_whole_last_is_refused_and_auto_begins(folder: Path, st
 
 
 @pytest.mark.parametrize(
-    ("number", "step", "validation"),
-    [(signal.SIGTERM, 2, False), (signal.SIGUSR1, 3, False), (signal.SIGTERM, 4, True)],
-    ids=["term", "last step of an epoch", "validation"],
+    ("number", "step", "validation", "more", "written"),
+    [
+        (signal.SIGTERM, 2, False, "data.num_workers=1", 3),
+        (signal.SIGUSR1, 2, False, "data.num_workers=1", 3),
+        (signal.SIGUSR1, 3, False, "data.num_workers=0", 3),
+        (signal.SIGTERM, 4, True, "data.num_workers=0", 3),
+        (signal.SIGTERM, 2, False, "+trainer.val_check_interval=1", 2),
+    ],
+    ids=["workers term", "workers usr1", "last step of an epoch", "validation", "before a validation in an epoch"],
 )
 def test_a_signal_ends_a_run_that_goes_on_exactly(
     folder: Path,
@@ -169,16 +181,21 @@ def test_a_signal_ends_a_run_that_goes_on_exactly(
     number: int,
     step: int,
     validation: bool,
+    more: str,
+    written: int,
 ) -> None:
+    """What is written is the step under way or, where a validation comes next, a step before it."""
+    if "val_check_interval" in more:
+        straight = tmp_path / "straight"
+        train(training(folder, more), straight)
     handlers = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)]
     with caplog.at_level(logging.WARNING), pytest.raises(Preempted) as ended:
-        train_until(monkeypatch, Ends(number, step, validation), training(folder), tmp_path)
+        train_until(monkeypatch, Ends(number, step, validation), training(folder, more), tmp_path)
     assert ended.value.code == 128 + number
     assert f"ckpt=last hydra.run.dir={tmp_path}" in caplog.text
     assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1)] == handlers
-    written = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
-    assert written == 3  # the step that was under way; before a validation, the last step but one of its epoch
-    train(training(folder, "ckpt=last"), tmp_path)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == written
+    train(training(folder, "ckpt=last", more), tmp_path)
     assert_same(tmp_path, straight)
 
 

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tiny import scan
 
+from clusterseg.assembly import CONF
 from clusterseg.backbone import SPVNAS
 from clusterseg.backbone.control import read_control
 from clusterseg.backbone.cost import count_macs, count_parameters, scan_size
@@ -18,7 +19,6 @@ from clusterseg.backbone.search_space import SearchSpace
 from clusterseg.data.scan import write_scan
 from clusterseg.errors import UserError
 from clusterseg.profile import read_voxels
-from clusterseg.run import CONF
 from clusterseg.search import search
 
 

@@ -17,10 +17,11 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 from tiny import write_control, write_dataset
 
+from clusterseg.assembly import CONF
 from clusterseg.cli import command
 from clusterseg.hints import composition_mistake
 from clusterseg.outcome import read_outcome
-from clusterseg.run import CONF, train
+from clusterseg.run import train
 from clusterseg.sweep import objective
 
 Sweep = Callable[..., tuple[int, str]]
