@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,11 +75,26 @@ def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_work
         "collate_fn": collate,
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
-        "worker_init_fn": _use_one_thread,
+        "worker_init_fn": _start_worker,
         # Its own generator: a loader must not advance the global random state, which a resume restores.
         "generator": torch.Generator(),
     }
 
 
-def _use_one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    """Use one thread, and live on where the system asks all processes of a job to end.
+
+    The run then saves and ends at its next optimiser step, and up to there it needs its batches. A SIGTERM of the run
+    itself still ends the worker.
+    """
     torch.set_num_threads(1)
+    if hasattr(signal, "sigwaitinfo"):  # Linux
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+
+
+def _end_when_parent_asks() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
