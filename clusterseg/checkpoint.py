@@ -15,6 +15,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from clusterseg.errors import UserError
 from clusterseg.files import temporary_name
 
+PREVIOUS = "previous.ckpt"  # the last checkpoint but one, should the last be damaged
 log = logging.getLogger("clusterseg")
 
 

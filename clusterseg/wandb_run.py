@@ -18,6 +18,8 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
+from clusterseg.checkpoint import PREVIOUS
+
 Mode = Literal["online", "offline", "disabled"]
 log = logging.getLogger("clusterseg")
 MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
@@ -101,7 +103,8 @@ class WandbRun(WandbLogger):
 
         artifact = wandb.Artifact(f"checkpoints-{run.id}", type="model")
         for path in sorted((Path(str(self.save_dir)) / "checkpoints").glob("*.ckpt")):
-            artifact.add_file(str(path))
+            if path.name != PREVIOUS:
+                artifact.add_file(str(path))
         run.log_artifact(artifact)
 
 

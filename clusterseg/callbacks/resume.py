@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
+from clusterseg.checkpoint import PREVIOUS
 from clusterseg.distributed import gather_objects
 from clusterseg.files import link_or_copy, replacing, temporary_name
 
@@ -61,7 +62,9 @@ class LastCheckpoint(Checkpoint):
 
         Not where a validation comes next: a run resumed from there would leave it out.
         """
-        if not (trainer.is_last_batch and _validates(trainer)):
+        loop = trainer.fit_loop
+        assert loop._data_fetcher is not None
+        if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             # Lightning logs the batch only after this hook; a run killed in between would lack it for ever.
             trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
@@ -69,7 +72,7 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint; one is there at every moment."""
         if trainer.is_global_zero and self.path.is_file():
-            with replacing(self.path.with_name("previous.ckpt")) as temporary:
+            with replacing(self.path.with_name(PREVIOUS)) as temporary:
                 link_or_copy(self.path, temporary)
         trainer.save_checkpoint(self.path)
 
