@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,11 +17,13 @@ import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from lightning_fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from omegaconf import DictConfig, read_write
 
 from clusterseg.errors import UserError
 from clusterseg.outcome import FILE, Outcome, read_outcome
 
+GRACE = 10.0  # seconds for the other ranks of a job to end by themselves
 log = logging.getLogger("clusterseg")
 
 
@@ -71,15 +75,15 @@ def one_job(folder: Path) -> Iterator[None]:
     """Keep a job of a sweep to itself, where it has several ranks (``trainer=ddp``).
 
     Within it the command line is that of the job alone: with it Lightning starts the other ranks, which would begin the
-    whole sweep anew. After it the process group and the variables that tell of it are gone: the next job's ranks are
-    others.
+    whole sweep anew. After it these ranks, the process group and the variables that tell of it are gone: the next job's
+    are others.
     """
     hydra: Any = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
         yield
         return
     argv, environ = sys.argv, dict(os.environ)
-    own = [f"hydra.sweep.dir={hydra.sweep.dir}", f"hydra.job.num={hydra.job.num}", "hydra.mode=RUN"]
+    own = [f'hydra.sweep.dir="{hydra.sweep.dir}"', f"hydra.job.num={hydra.job.num}", "hydra.mode=RUN"]
     sys.argv = [argv[0], *hydra.overrides.task, *hydra.overrides.hydra, *own]
     with read_write(hydra):
         hydra.run.dir = str(folder)
@@ -92,6 +96,21 @@ def one_job(folder: Path) -> Iterator[None]:
         os.environ.update(environ)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
+        _end_ranks()
+
+
+def _end_ranks() -> None:
+    """End the ranks that Lightning has started, without its watchman: at one that failed it would kill the sweep."""
+    for watchman in threading.enumerate():
+        if isinstance(watchman, _ChildProcessObserver):
+            ranks = [*watchman._child_processes]
+            watchman._child_processes.clear()
+            for process in ranks:
+                try:
+                    process.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 def record_failure(folder: Path, error: Exception, message: str | None) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +16,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
+from lightning_fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from omegaconf import DictConfig, OmegaConf
 from tiny import write_control, write_dataset
 
 from clusterseg.assembly import CONF
 from clusterseg.cli import command
+from clusterseg.errors import UserError
 from clusterseg.hints import composition_mistake
 from clusterseg.outcome import read_outcome
 from clusterseg.run import train
@@ -116,6 +120,28 @@ def test_other_ranks_run_the_job_and_not_the_sweep(
         assert (again.seed, again.model.cluster.tap) == (config.seed, config.model.cluster.tap)
         assert not any(argument in ("-m", "--multirun") for argument in arguments)
     assert "-m" in sys.argv
+
+
+def test_a_rank_that_failed_does_not_end_the_sweep(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning's thread that watches the other ranks would kill this process, in the next job."""
+    watchmen, killed = [], []
+    monkeypatch.setattr("clusterseg.sweep.GRACE", 0.5)
+    monkeypatch.setattr(_ChildProcessObserver, "_terminate_all", killed.append)
+
+    def lose_a_rank(config: DictConfig, run_dir: Path) -> None:
+        ranks = [subprocess.Popen([sys.executable, "-c", code]) for code in ("exit(2)", "input()")]
+        watchmen.append((_ChildProcessObserver(os.getpid(), [*ranks], sleep_period=2), ranks))
+        watchmen[-1][0].start()
+        raise UserError("a rank is lost")
+
+    monkeypatch.setattr("test_sweep.train", lose_a_rank)
+    status, said = sweep("seed=1,2")
+    assert (status, said.count("error: ")) == (2, 2)
+    for watchman, ranks in watchmen:
+        watchman.join(10)
+        assert not watchman.is_alive()
+        assert None not in [rank.returncode for rank in ranks]
+    assert killed == []
 
 
 def test_joblib_runs_side_by_side(sweep: Sweep, tmp_path: Path) -> None:
