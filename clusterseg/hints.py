@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 
-from clusterseg.signatures import nearest, parameters
+from clusterseg.signatures import at, nearest, parameters
 
 ADVICE = "--help lists the keys and choices, --cfg job the composed configuration."
 #: What to do where a part of the configuration is null, and so has no settings.
@@ -67,16 +67,16 @@ def _unknown_key(key: str, config: dict[str, Any], groups: list[str]) -> str:
     if "/" in key:
         return f"{key}: no such group{nearest(key, groups)}"
     parent, _, name = key.rpartition(".")
-    empty = next((part for part in _prefixes(key) if part in _keys(config) and _at(config, part) is None), None)
+    empty = next((part for part in _prefixes(key) if part in _keys(config) and at(config, part) is None), None)
     if empty:
         remedy = REMEDIES.get(empty, f"set {empty} itself, or choose another option of its group")
         return f"{key}: {empty} is null in this configuration, so it has no settings; {remedy}"
-    within = _at(config, parent) if parent else None
+    within = at(config, parent) if parent else None
     if isinstance(within, dict) and "_target_" in within and name in parameters(within["_target_"]):
         return f"{key} is left at its default in the configuration; to set it, write +{key}=..."
     known = [*_keys(config), *groups]
     same_name = [
-        other for other in known if other.rpartition(".")[2] == name and not isinstance(_at(config, other), dict)
+        other for other in known if other.rpartition(".")[2] == name and not isinstance(at(config, other), dict)
     ]
     meant = get_close_matches(key, same_name or known, n=1, cutoff=0.0 if same_name else 0.6)
     return f"{key}: no such key" + (f" (did you mean {meant[0]}?)" if meant else "")
@@ -111,9 +111,3 @@ def _keys(config: Any, path: str = "") -> Iterator[str]:
 def _prefixes(key: str) -> list[str]:
     parts = key.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _at(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = config.get(part) if isinstance(config, dict) else None
-    return config

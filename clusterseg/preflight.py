@@ -14,7 +14,7 @@ from clusterseg.data.label_map import load_label_map
 from clusterseg.data.protocol import PROTOCOLS
 from clusterseg.data.sequences import sequence_names
 from clusterseg.errors import UserError
-from clusterseg.signatures import mistakes, nearest, shown, wrong_type
+from clusterseg.signatures import at, mistakes, nearest, shown, wrong_type
 from clusterseg.sparse.backends import BACKENDS
 
 #: The settings that no ``_target_`` takes.
@@ -40,6 +40,7 @@ LEAST = {
     "trainer.limit_val_batches": 0,
     "trainer.log_every_n_steps": 1,
     "data.max_scans": 1,
+    "callbacks.last.every_n_steps": 1,
 }
 
 
@@ -63,20 +64,13 @@ def check(config: DictConfig) -> None:
 
 def _types(settings: dict[str, Any]) -> Iterator[str]:
     for key, hint in SETTINGS.items():
-        yield from wrong_type(key, _get(settings, key), hint)
+        yield from wrong_type(key, at(settings, key), hint)
     yield from mistakes(settings)
-
-
-def _get(settings: dict[str, Any], key: str) -> Any:
-    value: Any = settings
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _ranges(settings: dict[str, Any]) -> Iterator[str]:
     for key, least in LEAST.items():
-        value = _get(settings, key)
+        value = at(settings, key)
         if isinstance(value, int | float) and value < least:
             yield f"{key}={value}: expected {least} or more; change {key}"
 
@@ -102,7 +96,7 @@ def _machine(settings: dict[str, Any]) -> Iterator[str]:
         return
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and gpus == 0)
     if on_cpu or accelerator in (*GPU, "auto"):
-        yield from _devices(trainer["devices"], on_cpu, gpus)
+        yield from _devices(trainer.get("devices", "auto"), on_cpu, gpus)
     precision = str(trainer.get("precision"))
     if precision in ("64-true", "64", "16-true", "bf16-true"):
         yield f"trainer.precision={precision}: weights stay in float32 here; use 32-true, bf16-mixed or 16-mixed"
@@ -135,13 +129,13 @@ def _engine(name: str, on_cpu: bool) -> Iterator[str]:
 def _validation(settings: dict[str, Any]) -> Iterator[str]:
     """Callbacks that watch scores which this run does not have, or has from what it trains on."""
     data = settings["data"]
-    if data["protocol"] not in PROTOCOLS:
+    if data.get("protocol", "train") not in PROTOCOLS:
         return  # the data module tells
     trained, validated = (
         set(sequence_names(_split(data, split), f"data.sequences.{split}")) for split in ("train", "val")
     )
     void = sorted(trained & validated)
-    if data["protocol"] == "trainval" and void:
+    if data.get("protocol") == "trainval" and void:
         yield (
             f"data.protocol=trainval trains on {', '.join(void)}, so data.sequences.val={void} cannot select a best "
             "checkpoint: leave data.sequences.val out (the last checkpoint counts), or use data.protocol=train"
@@ -164,4 +158,4 @@ def _validation(settings: dict[str, Any]) -> Iterator[str]:
 
 def _split(data: dict[str, Any], split: str) -> Any:
     given = (data.get("sequences") or {}).get(split)
-    return PROTOCOLS[data["protocol"]][split] if given is None else given
+    return PROTOCOLS[data.get("protocol", "train")][split] if given is None else given

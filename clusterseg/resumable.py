@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from clusterseg.errors import UserError
-from clusterseg.signatures import shown
+from clusterseg.signatures import at, shown
 
 SHOWN = 8
 #: Where another value makes another training. (The rest says where the data lies, how fast it goes, what is logged.)
@@ -39,17 +39,19 @@ def require_same_model(
         config: Its configuration.
 
     Raises:
-        UserError: It names the settings that differ.
+        UserError: It names the settings that differ, or the checkpoint is not of a training.
     """
+    if "global_step" not in checkpoint:
+        raise UserError(f"ckpt={path} holds weights and no training to resume; start from them: model.init_from={path}")
     theirs: Mapping[str, Any] = checkpoint["config"]
-    differ = [line for key in COMPARED for line in _differences(_get(theirs, key), _get(config, key), key)]
+    differ = [line for key in COMPARED for line in _differences(at(theirs, key), at(config, key), key)]
     listed = "\n  ".join([*differ[:SHOWN], *([f"... and {len(differ) - SHOWN} more"] if len(differ) > SHOWN else [])])
     weights = checkpoint["state_dict"]
     same = {name: tuple(value.shape) for name, value in weights.items()} == {
         name: tuple(value.shape) for name, value in state.items()
     }
     kind = "optim.optimizer._target_"
-    if not same or _get(theirs, kind) != _get(config, kind):
+    if not same or at(theirs, kind) != at(config, kind):
         raise UserError(
             f"ckpt={path} is of another model or optimiser than this command's (theirs -> here):\n  {listed}\n"
             f"Give the settings of its run, or start a new run from its weights: model.init_from={path}"
@@ -73,10 +75,3 @@ def _differences(theirs: Any, ours: Any, key: str) -> Iterator[str]:
 
 def _short(value: Any) -> str:
     return "{...}" if isinstance(value, Mapping) else shown(value)
-
-
-def _get(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value

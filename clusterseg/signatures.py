@@ -35,7 +35,11 @@ def mistakes(config: Any, path: str = "") -> Iterator[str]:
     """
     if not isinstance(config, Mapping):
         return
-    known = parameters(str(config["_target_"])) if "_target_" in config else {None: Any}
+    try:
+        known = parameters(str(config["_target_"])) if "_target_" in config else {None: Any}
+    except ImportError:
+        yield f"{path}._target_={config['_target_']}: there is no such class or function; give its module and its name"
+        return
     for name, value in config.items():
         key = f"{path}.{name}" if path else str(name)
         if name in HYDRA_KEYS:
@@ -105,6 +109,13 @@ def wrong_type(key: str, value: Any, hint: Any) -> Iterator[str]:
 def _kind(error: dict[str, Any]) -> str:
     expected = error.get("ctx", {}).get("expected")
     return KINDS.get(error["type"]) or str(expected or error["msg"].removeprefix("Input should be "))
+
+
+def at(settings: Any, key: str) -> Any:
+    """The value under a dotted key; None where there is none."""
+    for part in key.split("."):
+        settings = settings.get(part) if isinstance(settings, Mapping) else None
+    return settings
 
 
 def shown(value: Any) -> str:

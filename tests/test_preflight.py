@@ -43,6 +43,8 @@ WRONG = [
     ("data.protocol=trainval data.sequences.val=[08]", ["data.protocol=trainval", "08", "the last checkpoint counts"]),
     ("callbacks.best.monitor=val/mIoU", ["callbacks.best.monitor=val/mIoU", "did you mean val/miou?"]),
     ("callbacks.best.mode=up", ["callbacks.best", "min, max"]),
+    ("callbacks.lr._target_=pytorch_lightning.callbacks.Rate", ["callbacks.lr._target_", "no such class"]),
+    ("callbacks.last.every_n_steps=0", ["callbacks.last.every_n_steps=0", "1 or more"]),
     ("trainer=ddp", ["trainer.accelerator=gpu", "no GPU", "trainer=ddp_cpu"]),
     ("trainer=cpu trainer.devices=64", ["trainer.devices=64", "set trainer.devices to 4 or less"]),
     ("trainer.devices=[5]", ["trainer.devices=[5]", "set trainer.devices to 4 or less"]),
@@ -80,7 +82,8 @@ LEGAL = [
     "data=streets data.recipe.scans=3 data.recipe.sequences=[0,8]",
     "model=spvnas_cluster model.cluster.clusters_per_class={default: 3, car: 4} model.cluster.projection=[]",
     "model=spvnas_cluster model/cluster=reference model.cluster.tap=decoder",
-    "callbacks.best.monitor=val/iou/car",
+    "callbacks.best.monitor=val/iou/car callbacks.last.every_n_steps=null",
+    "~trainer.devices ~data.protocol ~data.sequences",
     "+callbacks.early._target_=pytorch_lightning.callbacks.EarlyStopping +callbacks.early.monitor=val/miou",
     "deterministic=warn on_nan=skip sparse.backend=auto",
     "ckpt=last model.init_from=weights.pt loss=ce",
@@ -204,6 +207,14 @@ def test_a_checkpoint_of_another_model_is_not_resumed(
     assert "model.init_from=" in told
     assert len(told.splitlines()) <= 12
     assert not (tmp_path / "config.yaml").exists()
+
+
+def test_published_weights_are_no_run_to_resume(trained: list[str], tmp_path: Path) -> None:
+    ckpt = trained[-1].removeprefix("ckpt=")
+    whole = torch.load(ckpt, weights_only=True)
+    torch.save({key: whole[key] for key in ("state_dict", "config")}, tmp_path / "published.ckpt")
+    with pytest.raises(UserError, match=r"no training to resume; .*model\.init_from=.*published\.ckpt"):
+        train(configure("train", *trained[:-1], f"ckpt={tmp_path / 'published.ckpt'}"), tmp_path / "run")
 
 
 def test_other_settings_are_told_when_a_run_is_resumed(
