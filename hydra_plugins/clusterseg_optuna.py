@@ -1,4 +1,4 @@
-"""Hydra's sweeper for Optuna, with pruning: ``hydra/sweeper=optuna``."""
+"""Hydra's sweeper for Optuna, with pruning: ``hydra/sweeper=optuna_pruning``, as ``sweep=optuna`` has it."""
 
 from __future__ import annotations
 
@@ -71,8 +71,12 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run all trials."""
+        from clusterseg.errors import UserError
         from clusterseg.study import open_study
 
+        for name in ("n_trials", "n_jobs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"hydra.sweeper.{name}={getattr(self, name)}: expected a number from 1")
         open_study(self.storage, self.direction)  # tells what is wrong before the sampler needs Optuna
         study = open_study(self.storage, self.direction, _made("sampler", self.sampler), _made("pruner", self.pruner))
         fixed, space = self._search_space(arguments)
@@ -94,7 +98,7 @@ class OptunaSweeper(Sweeper):
         parsed = self.parser.parse_overrides([*lines, *arguments])
         overrides = {override.get_key_element(): override for override in parsed}
         fixed = [str(o.input_line) for o in overrides.values() if not o.is_sweep_override()]
-        space = {key: distribution(o) for key, o in overrides.items() if o.is_sweep_override()}
+        space = {key: _distribution(o) for key, o in overrides.items() if o.is_sweep_override()}
         return fixed, space
 
 
@@ -110,8 +114,21 @@ def _made(key: str, config: DictConfig) -> Any:
         ) from error
 
 
+def _distribution(override: Override) -> BaseDistribution:
+    from clusterseg.errors import UserError
+
+    try:
+        return distribution(override)
+    except ValueError as error:  # such as a logarithmic scale from 0
+        raise UserError(f"hydra.sweeper.params: {override.input_line}: {error}; change its bounds or values") from error
+
+
 def distribution(override: Override) -> BaseDistribution:
-    """The Optuna distribution of a sweep such as ``key=interval(0.1,1)``."""
+    """The Optuna distribution of a sweep such as ``key=interval(0.1,1)``.
+
+    Raises:
+        ValueError: Optuna takes no such bounds.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value: Any = override.value()

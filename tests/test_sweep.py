@@ -210,6 +210,22 @@ def test_a_search_space(sweep_: str, low: float, high: float, log: bool, step: f
     assert (found.low, found.high, found.log, found.step) == (low, high, log, step)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("optim.optimizer.lr=tag(log,interval(0,1))", "optim.optimizer.lr=tag(log,interval(0,1)): "),
+        ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs=0: expected"),
+    ],
+)
+def test_a_search_that_cannot_be_is_told(sweep: Sweep, tmp_path: Path, wrong: str, told: str) -> None:
+    pytest.importorskip("optuna")
+    status, said = sweep("sweep=optuna", wrong)
+    assert status == 2
+    assert f"error: hydra.sweeper.params: {told}" in said or f"error: {told}" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "sweep" / "0").exists()
+
+
 def test_choices_of_a_search_space() -> None:
     pytest.importorskip("optuna")
     from hydra_plugins.clusterseg_optuna import distribution
