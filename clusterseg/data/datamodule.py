@@ -147,8 +147,20 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         return math.ceil(samples / self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return validation batches; an empty list where the protocol has no validation."""
-        return self.eval_dataloader("val") if self.sequences["val"] else []
+        """Return validation batches; an empty list where the protocol has no validation.
+
+        Raises:
+            UserError: A rank would have no scan; it would be missing where the ranks add up their scores.
+        """
+        if not self.sequences["val"]:
+            return []
+        scans, (_, ranks) = len(self.dataset("val")), self._rank()
+        if scans < ranks:
+            raise UserError(
+                f"data.sequences.val: {scans} scan(s) for {ranks} ranks, each of which needs one; "
+                "list more sequences, validate nothing (data.sequences.val=[]), or set trainer.devices lower"
+            )
+        return self.eval_dataloader("val")
 
     def test_dataloader(self) -> DataLoader:
         """Return the batches of the test sequences; without labels, targets are `IGNORE_INDEX`."""

@@ -172,6 +172,9 @@ def test_ranks_of_a_trainer_share_the_scans(make_root: MakeRoot) -> None:
     assert [len(ids) for ids in train] == [3, 3] and len(set(train[0] + train[1])) == 5
     assert val == [["08/000000", "08/000002"], ["08/000001"]]
     assert test == [["11/000000"], []]
+    module.trainer.__class__.world_size = 4  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"data\.sequences\.val: 3 scan\(s\) for 4 ranks"):
+        module.val_dataloader()
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
