@@ -45,7 +45,7 @@ def loss_curve(folder: Path, rank: int = 0, world: int = 1) -> tuple[list[float]
         "train",
         "data=streets",
         f"data.root={folder / 'streets'}",
-        "data.recipe={scans: 4, azimuths: 250, beams: 32, sequences: [0]}",
+        "data.recipe={scans: 4, azimuths: 120, beams: 16, sequences: [0]}",
         "data.sequences={train: [0], val: [0]}",
         "model=spvnas_cluster",
         f"model.backbone.control={write_control(folder / f'{rank}.config')}",

@@ -85,7 +85,7 @@ class SegmentationTask(pl.LightningModule):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weighted terms whose sum is trained, and the cluster head's figures; targets and predictions (voxels,).
 
-        On several ranks the mean of each term over the ranks is that of the joint batch.
+        On several ranks the mean of each term over the ranks is that of the joint batch (Lovász: with ``joint`` only).
         """
         terms = {name: loss(output.logits, targets) for name, loss in self.losses.items()}
         if self.cluster is None:
@@ -94,7 +94,7 @@ class SegmentationTask(pl.LightningModule):
         return terms | cluster.losses, cluster.stats
 
     def _over_ranks(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each term's mean over the ranks, by one small message: the loss of the joint batch."""
+        """Each term's mean over the ranks, by one small message."""
         means = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
         return dict(zip(terms, means.unbind(), strict=True))
 
