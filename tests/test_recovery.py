@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -19,7 +20,7 @@ from tiny import write_control, write_dataset
 from tiny_run import configure
 
 from clusterseg import run as runs
-from clusterseg.callbacks import LastCheckpoint, Preempted
+from clusterseg.callbacks import LastCheckpoint, Preempted, RandomStates
 from clusterseg.callbacks.preemption import requeue_job
 from clusterseg.checkpoint import newest_whole
 from clusterseg.errors import UserError
@@ -265,3 +266,16 @@ def test_the_best_score_is_known_to_the_last_checkpoint(straight: Path) -> None:
     scores = [float(row.partition("val/miou=")[2].partition(",")[0] or "nan") for row in logged(straight)]
     assert float(best["best_model_score"]) == pytest.approx(max(score for score in scores if score == score))
     assert issubclass(LastCheckpoint, pl.callbacks.Checkpoint)
+
+
+def test_ranks_draw_numbers_of_their_own() -> None:
+    drawn = []
+    for rank in (0, 1, 1, 2):
+        pl.seed_everything(3, verbose=False)
+        trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        RandomStates().on_train_start(trainer, pl.LightningModule())  # type: ignore[arg-type]
+        drawn.append(torch.rand(4).tolist())
+    pl.seed_everything(3, verbose=False)
+    assert drawn[0] == torch.rand(4).tolist()
+    assert drawn[1] == drawn[2]
+    assert drawn[0] != drawn[1] != drawn[3] != drawn[0]

@@ -86,7 +86,8 @@ def _validates(trainer: pl.Trainer) -> bool:
 class RandomStates(Callback):
     """Keeps the random states of all ranks in the checkpoint, so that a resumed run draws the same numbers.
 
-    A run resumed on another number of ranks starts from its seed instead.
+    Ranks start from the seed of the run plus their number, so that no two of them drop the same features. A run resumed
+    on another number of ranks does so again.
     """
 
     def __init__(self) -> None:
@@ -104,10 +105,12 @@ class RandomStates(Callback):
         self._restored = state_dict["ranks"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore this rank's states."""
+        """Restore this rank's states, or begin with its own."""
         if len(self._restored) == trainer.world_size:
             mine = self._restored[trainer.global_rank]
             torch.set_rng_state(mine["cpu"].cpu())
             if "cuda" in mine and torch.cuda.is_available():
                 torch.cuda.set_rng_state(mine["cuda"].cpu())
+        elif trainer.global_rank > 0:
+            torch.manual_seed(torch.initial_seed() + trainer.global_rank)
         self._restored = []
