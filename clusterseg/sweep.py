@@ -72,15 +72,19 @@ def objective(config: DictConfig, result: Any) -> Any:
 
 @contextmanager
 def one_job(folder: Path) -> Iterator[None]:
-    """Keep a job of a sweep to itself, where it has several ranks (``trainer=ddp``).
+    """Keep a job to itself, where it has several ranks (``trainer=ddp``): where it fails, none of them is left.
 
-    Within it the command line is that of the job alone: with it Lightning starts the other ranks, which would begin the
-    whole sweep anew. After it these ranks, the process group and the variables that tell of it are gone: the next job's
-    are others.
+    In a sweep the command line is meanwhile that of the job alone: with it Lightning starts the other ranks, which
+    would begin the whole sweep anew. Afterwards these ranks, the process group and the variables that tell of it are
+    gone: the next job's are others.
     """
     hydra: Any = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
-        yield
+        try:
+            yield
+        except BaseException:
+            _end_ranks()
+            raise
         return
     argv, environ = sys.argv, dict(os.environ)
     own = [f'hydra.sweep.dir="{hydra.sweep.dir}"', f"hydra.job.num={hydra.job.num}", "hydra.mode=RUN"]
@@ -100,7 +104,10 @@ def one_job(folder: Path) -> Iterator[None]:
 
 
 def _end_ranks() -> None:
-    """End the ranks that Lightning has started, without its watchman: at one that failed it would kill the sweep."""
+    """End the ranks that Lightning has started; they may wait for this one for ever.
+
+    Its watchman is sent home first: at a rank that failed it would kill this process, and a sweep with it.
+    """
     for watchman in threading.enumerate():
         if isinstance(watchman, _ChildProcessObserver):
             ranks = [*watchman._child_processes]

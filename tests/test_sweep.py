@@ -57,7 +57,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     def run(*arguments: str) -> tuple[int, str]:
         given = {argument.partition("=")[0] for argument in arguments}
         used = [argument for argument in fixed if argument.partition("=")[0] not in given]
-        monkeypatch.setattr("sys.argv", ["train.py", "-m", *used, *arguments])
+        mode = [] if "hydra.mode=RUN" in arguments else ["-m"]
+        monkeypatch.setattr("sys.argv", ["train.py", *mode, *used, *arguments])
         try:
             command("train", train)
         except SystemExit as exit_:
@@ -122,8 +123,11 @@ def test_other_ranks_run_the_job_and_not_the_sweep(
     assert "-m" in sys.argv
 
 
-def test_a_rank_that_failed_does_not_end_the_sweep(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning's thread that watches the other ranks would kill this process, in the next job."""
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_rank_that_failed_ends_its_job_only(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: int
+) -> None:
+    """Nor does one that hangs stay. Lightning's thread that watches the ranks would kill this process meanwhile."""
     watchmen, killed = [], []
     monkeypatch.setattr("clusterseg.sweep.GRACE", 0.5)
     monkeypatch.setattr(_ChildProcessObserver, "_terminate_all", killed.append)
@@ -135,8 +139,8 @@ def test_a_rank_that_failed_does_not_end_the_sweep(sweep: Sweep, monkeypatch: py
         raise UserError("a rank is lost")
 
     monkeypatch.setattr("test_sweep.train", lose_a_rank)
-    status, said = sweep("seed=1,2")
-    assert (status, said.count("error: ")) == (2, 2)
+    status, said = sweep("seed=1,2") if runs > 1 else sweep("hydra.mode=RUN", f"hydra.run.dir={tmp_path / 'run'}")
+    assert (status, said.count("error: "), len(watchmen)) == (2, runs, runs)
     for watchman, ranks in watchmen:
         watchman.join(10)
         assert not watchman.is_alive()

@@ -64,7 +64,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class _JointNorm(torch.autograd.Function):
-    """Batch normalisation by the mean and the variance of all ranks' rows, each rank with any number of rows."""
+    """Batch normalisation by the mean and the variance of all ranks' rows, each rank with one row or more."""
 
     @staticmethod
     def forward(
