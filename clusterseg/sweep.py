@@ -23,7 +23,7 @@ from omegaconf import DictConfig, read_write
 from clusterseg.errors import UserError
 from clusterseg.outcome import FILE, Outcome, read_outcome
 
-GRACE = 10.0  # seconds for the other ranks of a job to end by themselves
+GRACE = 5.0  # seconds for the other ranks of a job to end by themselves
 log = logging.getLogger("clusterseg")
 
 
