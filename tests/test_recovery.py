@@ -26,6 +26,8 @@ from clusterseg.checkpoint import newest_whole
 from clusterseg.errors import UserError
 from clusterseg.run import train
 
+# Python 3.12 and later warn about fork beside threads, which is how torch starts workers on Linux there.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 QUIET = ["callbacks.dashboard=null", "callbacks.pictures=null", "callbacks.clusters=null", "callbacks.system=null"]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 from clusterseg.data.batch import Batch, collate
 from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.sampler import EvalSampler, TrainSampler
+
+SECONDS_LEFT = 300  # for a worker after the first SIGTERM
 
 
 class TrainLoader(DataLoader):
@@ -84,17 +86,15 @@ def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_work
 def _start_worker(worker: int) -> None:
     """Use one thread, and live on where the system asks all processes of a job to end.
 
-    The run then saves and ends at its next optimiser step, and up to there it needs its batches. A SIGTERM of the run
-    itself still ends the worker.
+    The run then saves and ends at its next optimiser step, and up to there it needs its batches. So the first SIGTERM
+    ends no worker; a run that ends its workers itself sends a second one.
     """
     torch.set_num_threads(1)
-    if hasattr(signal, "sigwaitinfo"):  # Linux
+    if multiprocessing.parent_process() is not None and hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_when_parent_asks, daemon=True).start()
+        signal.signal(signal.SIGTERM, _end_at_the_next)
 
 
-def _end_when_parent_asks() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(0)
+def _end_at_the_next(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.alarm(SECONDS_LEFT)  # should the next one not get through

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -78,6 +81,20 @@ def test_workers_use_one_thread_and_leave_the_global_random_state(make_root: Mak
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_worker_ends_with_its_run_and_not_with_a_signal_to_all(make_root: MakeRoot) -> None:
+    batches = iter(loader(make_root({"00": 4}), num_workers=1))
+    next(batches)
+    (worker,) = multiprocessing.active_children()
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=True)
+    next(batches)
+    worker.join(0.5)
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(10)
+    assert worker.exitcode == 0, "another status would be told as a fault"
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
