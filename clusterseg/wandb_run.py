@@ -111,6 +111,7 @@ class WandbRun(WandbLogger):
 def wandb_logger(
     save_dir: str | Path,
     project: str = "clusterseg",
+    entity: str | None = None,
     name: str | None = None,
     group: str | None = None,
     tags: Sequence[str] = (),
@@ -123,6 +124,7 @@ def wandb_logger(
     Args:
         save_dir: The run folder.
         project: wandb project.
+        entity: The team or user it belongs to; None for that of the login.
         name: Name of the run; in a multirun the swept settings follow it.
         group: Group of runs; None for the sweep folder's name in a multirun.
         tags: Tags of the run.
@@ -138,6 +140,7 @@ def wandb_logger(
         timeout,
         finish_timeout,
         project=project,
+        entity=entity,
         name=" ".join(part for part in (name, *swept) if part) or None,
         group=group or sweep,
         tags=list(tags),

@@ -258,6 +258,7 @@ def test_a_sweep_is_a_group_and_its_runs_tell_their_settings(job: Path, tmp_path
 
 
 def test_outside_a_sweep_there_is_no_group(tmp_path: Path) -> None:
-    logger = wandb_logger(tmp_path, name="spvnas")
+    logger = wandb_logger(tmp_path, name="spvnas", entity="team")
+    assert logger._wandb_init["entity"] == "team"
     assert logger._wandb_init["group"] is None
     assert logger._wandb_init["name"] == "spvnas"
