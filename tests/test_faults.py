@@ -75,7 +75,8 @@ def test_a_fault_of_the_input_ends_in_one_message(folder: Path, workers: int, fa
     assert f"The last checkpoint is {last}" in told
     assert f"ckpt=last hydra.run.dir={folder / 'run'}" in told
     assert len(told.splitlines()) == 2
-    assert torch.load(last, weights_only=True)["global_step"] >= STEPS_BEFORE
+    saved = STEPS_BEFORE - (fault == "worker")  # the news may come before the step is saved
+    assert torch.load(last, weights_only=True)["global_step"] >= saved
 
 
 @pytest.fixture
