@@ -136,7 +136,9 @@ def build_trainer(config: DictConfig, run_dir: Path, has_validation: bool) -> pl
 
 def log_short_runs(trainer: pl.Trainer, batches: int) -> None:
     """Log at least once an epoch of so many batches, and once a run, however short they are."""
-    steps = [trainer.log_every_n_steps, max(batches, 1)]  # type: ignore[attr-defined]
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = [trainer.log_every_n_steps, max(batches // trainer.accumulate_grad_batches, 1)]  # type: ignore[attr-defined]
     if trainer.max_steps > 0:
         steps.append(trainer.max_steps)
     trainer.log_every_n_steps = min(steps)  # type: ignore[attr-defined]

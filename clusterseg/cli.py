@@ -117,6 +117,4 @@ def _hydra_made(error: OSError) -> bool:
     while traceback is not None:
         files.append(traceback.tb_frame.f_code.co_filename)
         traceback = traceback.tb_next
-    return not any(
-        file.endswith(("clusterseg/run.py", "clusterseg/evaluation.py")) for file in files
-    )
+    return not any(file.endswith(("clusterseg/run.py", "clusterseg/evaluation.py")) for file in files)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from typing import Any
 
 import torch
@@ -13,6 +16,22 @@ from torch import Tensor
 def is_distributed() -> bool:
     """Whether a process group of more than one rank is up."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def end_with_parent() -> None:
+    """Let a rank that another process has started end when that one is gone, wherever it waits (`LOCAL_RANK` above 0).
+
+    A rank whose rank 0 is killed while they look for each other would wait for half an hour.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:
+        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def rank() -> int:

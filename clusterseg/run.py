@@ -28,6 +28,7 @@ from clusterseg.assembly import (
 from clusterseg.checkpoint import error_line, newest_whole, read_checkpoint
 from clusterseg.data.label_map import load_label_map
 from clusterseg.determinism import statement
+from clusterseg.distributed import end_with_parent
 from clusterseg.errors import UserError
 from clusterseg.faults import explained
 from clusterseg.files import temporary_name
@@ -48,6 +49,7 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     Raises:
         UserError: A setting or a file is wrong.
     """
+    end_with_parent()
     preflight.check(config)
     self_contained(config)
     rehearse(config)
@@ -88,6 +90,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
 def rehearse(config: DictConfig) -> None:
     """Build all that learns without memory, and the callbacks: what they refuse is told before data is read.
 
+    (A network that reads numbers from its tensors while it is made cannot be built so; then the real one tells.)
+
     Raises:
         UserError: A setting is wrong.
     """
@@ -96,9 +100,14 @@ def rehearse(config: DictConfig) -> None:
             task = build_task(config, load_label_map(config.data.label_map).class_names, IN_CHANNELS)
             task.build_optimizer(total_steps=1)
         instantiate(config.callbacks)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
+    except (InstantiationException, RuntimeError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, RuntimeError) and "meta" in str(cause):
+            return
+        if not isinstance(error, InstantiationException):
+            raise
         key = str(error).rpartition("full_key: ")[2]
         raise UserError(f"{key}: {error_line(error.__cause__ or error)}; change this setting of {key}") from error
 

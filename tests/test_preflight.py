@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -248,3 +249,16 @@ def test_what_is_not_deterministic_is_told() -> None:
         assert f"not held to it: sparse.backend={engine}" in statement("cuda", engine, 1)
     assert "sparse.backend=triton" in statement("cuda", "auto", 1), "auto takes it"
     assert "NCCL" in statement("cuda", "native", 8)
+
+
+def test_a_network_that_cannot_be_rehearsed_is_built_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.item()` in a constructor, as in a list of drop-path rates, fails on tensors without memory."""
+
+    def reads(*args: Any, **kwargs: Any) -> None:
+        [rate.item() for rate in torch.linspace(0, 0.1, 4)]
+
+    monkeypatch.setattr("clusterseg.run.build_task", reads)
+    rehearse(configure("train"))
+    monkeypatch.setattr("clusterseg.run.build_task", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError):
+        rehearse(configure("train"))

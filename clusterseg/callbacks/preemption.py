@@ -58,9 +58,8 @@ class Preemption(Callback):
         """After an optimiser step, save and end if any rank was asked to."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if stepped and any_rank(bool(self._received), pl_module.device):
-            for callback in trainer.callbacks:  # type: ignore[attr-defined]
-                if isinstance(callback, LastCheckpoint):
-                    callback.save_step(trainer)
+            for last in _last_checkpoints(trainer):
+                last.save_step(trainer)
             self._end(trainer)
 
     def on_validation_batch_end(
@@ -73,15 +72,17 @@ class Preemption(Callback):
     def _end(self, trainer: pl.Trainer) -> None:
         name = signal.Signals(self._received).name if self._received else "a signal on another rank"
         if trainer.is_global_zero:
-            log.warning(
-                "%s: the run ends at step %d; to go on from there, add ckpt=last hydra.run.dir=%s to the command",
-                name,
-                trainer.global_step,
-                self.folder,
-            )
+            resume = f"; to go on from there, add ckpt=last hydra.run.dir={self.folder} to the command"
+            kept = resume if _last_checkpoints(trainer) else ""
+            log.warning("%s: the run ends at step %d%s", name, trainer.global_step, kept)
             if self.requeue and self._received == signal.SIGUSR1:
                 requeue_job()
         raise Preempted(128 + (self._received or signal.SIGTERM))
+
+
+def _last_checkpoints(trainer: pl.Trainer) -> list[LastCheckpoint]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, LastCheckpoint)]
 
 
 def requeue_job() -> None:
