@@ -55,7 +55,7 @@ def settings(folder: Path, workers: int, **fault: str) -> DictConfig:
         "callbacks.last.every_n_steps=1",
     )
     with open_dict(config):
-        config.callbacks.fault = {"_target_": "test_faults.Fault", **fault}
+        config.callbacks.fault = {"_target_": "test_run_faults.Fault", **fault}
     return config
 
 
