@@ -81,7 +81,8 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
             logger.start_at(first_step)
     with explained(run_dir, resumed=resume is not None):
         trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
-    if has_validation and "val/miou" not in trainer.callback_metrics:
+    best = run_dir / "checkpoints" / "best.ckpt"
+    if has_validation and "val/miou" not in trainer.callback_metrics and not best.is_file():
         rank_zero_only(log.warning)("the run ended before its first validation: there is no best checkpoint")
     rank_zero_only(log.info)("run folder: %s", run_dir)
     return {key: float(value) for key, value in trainer.callback_metrics.items()}
