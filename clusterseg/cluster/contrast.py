@@ -42,12 +42,50 @@ def contrast(
         temperature: tau, at least 0.02.
         tau_base: the term is scaled by tau / tau_base.
     """
-    logits = anchors @ others.T / temperature
-    repulsion = logits.exp().masked_fill(~negatives, 0).sum(1, keepdim=True).clamp_min(NOTHING)
-    terms = F.softplus(repulsion.log() - logits).masked_fill(~positives, 0)
-    count = positives.sum(1)
-    per_anchor = terms.sum(1) / count.clamp_min(1)
-    return temperature / tau_base * per_anchor.sum() / (count > 0).sum().clamp_min(1)
+    return temperature / tau_base * _Contrast.apply(anchors, others, positives, negatives, temperature)
+
+
+class _Contrast(torch.autograd.Function):
+    """With s_ij = sigmoid(log N_i - l_ij) for the positives and S_i their sum, the gradient of the logits is, up to the
+    weight of the anchor, exp(l_ij) S_i / N_i for a negative and -s_ij for a positive."""
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor, negatives: Tensor, tau: float) -> Tensor:
+        weight = _anchor_weights(positives.sum(1), anchors.dtype)
+        loss = anchors.new_zeros(())
+        grad_anchors, grad_others = torch.zeros_like(anchors), torch.zeros_like(others)
+        for block in _blocks(weight, BLOCK if anchors.device.type == "cpu" else len(anchors)):
+            pull_pairs, push_pairs = positives[block], negatives[block]
+            logits = (anchors[block] / tau) @ others.T
+            powers = logits.exp().masked_fill_(~push_pairs, 0)
+            repulsion = powers.sum(1, keepdim=True).clamp_min(NOTHING)
+            gap = logits.neg_().add_(repulsion.log())
+            terms = F.softplus(gap).masked_fill_(~pull_pairs, 0).sum(1)
+            loss = loss + (terms * weight[block]).sum()
+            pull = gap.sigmoid_().masked_fill_(~pull_pairs, 0)
+            slope = powers.mul_(pull.sum(1, keepdim=True) / repulsion).sub_(pull).mul_(weight[block, None] / tau)
+            grad_anchors[block] = slope @ others
+            if ctx.needs_input_grad[1]:
+                grad_others.addmm_(slope.T, anchors[block])
+        ctx.save_for_backward(grad_anchors, grad_others)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        grad_anchors, grad_others = ctx.saved_tensors
+        return grad_anchors * grad_loss, grad_others * grad_loss, None, None, None
+
+
+def _anchor_weights(counts: Int[Tensor, " anchors"], dtype: torch.dtype) -> Float[Tensor, " anchors"]:
+    """What a positive of each anchor counts: the mean over its positives, and over the anchors that have any."""
+    return (counts > 0) / (counts.clamp_min(1) * (counts > 0).sum().clamp_min(1)).to(dtype)
+
+
+def _blocks(weight: Float[Tensor, " anchors"], size: int) -> tuple[Tensor, ...]:
+    """Anchors, so many at a time. Those that count nothing are passed over where that needs no synchronisation."""
+    every = torch.arange(len(weight), device=weight.device)
+    return (every[weight > 0] if weight.device.type == "cpu" else every).split(max(size, 1))
 
 
 def bank_contrast(
@@ -86,14 +124,12 @@ class _BankContrast(torch.autograd.Function):
         ctx: Any, anchors: Tensor, valid: Tensor, subclass: Tensor, bank: Tensor, written: Tensor, tau: float
     ) -> Tensor:
         counts = torch.where(valid, written.sum(1)[subclass], 0)
-        weight = (counts > 0) / (counts.clamp_min(1) * (counts > 0).sum().clamp_min(1)).to(anchors.dtype)
+        weight = _anchor_weights(counts, anchors.dtype)
         loss = anchors.new_zeros(())
         grad = torch.zeros_like(anchors)
-        # Empty slots are passed over where that needs no synchronisation.
-        every = torch.arange(len(anchors), device=anchors.device)
-        slots = every[weight > 0] if anchors.device.type == "cpu" else every
-        buffer = anchors.new_empty(min(BLOCK, len(slots)), bank.shape[0] * bank.shape[1])
-        for block in slots.split(BLOCK):
+        blocks = _blocks(weight, BLOCK)
+        buffer = anchors.new_empty(max(map(len, blocks)), bank.shape[0] * bank.shape[1])
+        for block in blocks:
             terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, buffer)
             loss = loss + (terms * weight[block]).sum()
             grad[block] = slope * weight[block, None]
