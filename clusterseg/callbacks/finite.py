@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from clusterseg.callbacks.gradients import gradient_norm
 from clusterseg.distributed import gather_objects
 from clusterseg.errors import UserError
 from clusterseg.task import SegmentationTask
@@ -69,7 +69,7 @@ class FiniteLoss(Callback):
         Raises:
             UserError: It is to stop, or has left out too many steps in a row.
         """
-        gradient = None if _has_scaler(trainer) else _norm(pl_module)
+        gradient = None if _has_scaler(trainer) else gradient_norm(pl_module.parameters())
         seen, self._seen = self._seen, []
         if not trainer.strategy.reduce_boolean_decision(not _finite(seen, gradient), all=False):
             self.in_a_row = 0
@@ -111,15 +111,10 @@ def _has_scaler(trainer: pl.Trainer) -> bool:
     return getattr(trainer.precision_plugin, "scaler", None) is not None
 
 
-@torch.no_grad()
-def _norm(module: pl.LightningModule) -> Tensor:
-    return get_total_norm([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
-
-
 def _finite(seen: Seen, gradient: Tensor | None) -> bool:
     values = [term.float() for _, terms in seen for term in terms.values()]
     if gradient is not None:
-        values.append(gradient.float().to(values[0].device))
+        values.append(gradient.to(values[0].device))
     return bool(torch.stack(values).isfinite().all())
 
 
