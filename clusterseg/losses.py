@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks, world_size
+from clusterseg.precision import at_least_float32
 
 IGNORE_INDEX = 255
 
@@ -60,11 +61,6 @@ def _jaccard_gradient(
     union = positives + (valid & ~foreground).cumsum(1)
     jaccard = 1.0 - intersection.double() / union.clamp_min(1)
     return jaccard.diff(dim=1, prepend=jaccard.new_zeros(jaccard.shape[0], 1))
-
-
-def at_least_float32(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Half precisions widened to float32, others as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class CrossEntropy(nn.Module):

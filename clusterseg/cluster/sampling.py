@@ -16,6 +16,7 @@ from torch import Tensor
 
 from clusterseg.distributed import all_gather, rank
 from clusterseg.gradients import take_rows
+from clusterseg.precision import at_least_float32
 
 KEY_RANGE = 2**32  # keys are integers below; a sort code is group * KEY_RANGE + key
 LAST = torch.iinfo(torch.int64).max  # sorts behind every code
@@ -80,8 +81,7 @@ def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors)
     if features.shape[0] == 0:
         features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
     mine = anchors.valid & (anchors.source == rank())
-    rows = take_rows(features, torch.where(mine, anchors.index, 0))
-    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+    rows = at_least_float32(take_rows(features, torch.where(mine, anchors.index, 0)))
     parts = all_gather(torch.where(mine[:, None], rows, 0.0))
     return parts[anchors.source, torch.arange(len(mine), device=mine.device)]
 
