@@ -1,7 +1,7 @@
 """Label point clouds: python predict.py ckpt=PATH input=FILE_OR_FOLDER output=DIR; --help tells more."""
 
-from clusterseg.cli import command
-from clusterseg.prediction import predict
+from clusterseg.commands.hydra_command import command
+from clusterseg.commands.predict import predict
 
 if __name__ == "__main__":
     command("predict", predict)

@@ -1,7 +1,7 @@
 """Train: python train.py model=spvnas_cluster data.root=DIR; python train.py --help tells more."""
 
-from clusterseg.cli import command
-from clusterseg.run import train
+from clusterseg.commands.hydra_command import command
+from clusterseg.commands.train import train
 
 if __name__ == "__main__":
     command("train", train)

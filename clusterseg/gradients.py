@@ -38,3 +38,8 @@ class _AcceptRowGradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad.to_dense() if grad.is_sparse else grad
+
+
+def at_least_float32(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Widen half precision to float32; other types stay."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks, world_size
-from clusterseg.precision import at_least_float32
+from clusterseg.gradients import at_least_float32
 
 IGNORE_INDEX = 255
 

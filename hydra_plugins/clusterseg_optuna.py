@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-    from clusterseg.study import Direction
+    from clusterseg.sweeps.optuna import Direction
 
 log = logging.getLogger("clusterseg")
 
@@ -41,7 +41,7 @@ class OptunaSweeper(Sweeper):
         n_trials: Trials of this sweep, beside those that the study holds already.
         n_jobs: Trials launched together, for launchers that run jobs side by side.
         direction: ``maximize`` or ``minimize``.
-        storage: See `clusterseg.study.open_study`.
+        storage: See `clusterseg.sweeps.optuna.open_study`.
         sampler: Configuration of an Optuna sampler.
         pruner: Configuration of an Optuna pruner.
         params: The search space: values as after the equals sign of a command line.
@@ -72,7 +72,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Run all trials."""
         from clusterseg.errors import UserError
-        from clusterseg.study import open_study
+        from clusterseg.sweeps.optuna import open_study
 
         for name in ("n_trials", "n_jobs"):
             if getattr(self, name) < 1:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny import write_control, write_dataset
 
-from clusterseg.cli import command
-from clusterseg.evaluation import evaluate
-from clusterseg.run import train
+from clusterseg.commands.hydra_command import command
+from clusterseg.commands.evaluate import evaluate
+from clusterseg.commands.train import train
 
 Run = Callable[..., str]
 

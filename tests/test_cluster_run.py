@@ -13,8 +13,8 @@ from test_run import evaluating, rows
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg.evaluation import evaluate
-from clusterseg.run import train
+from clusterseg.commands.evaluate import evaluate
+from clusterseg.commands.train import train
 
 STREETS = "{scans: 2, azimuths: 128, beams: 16, sequences: [0, 8]}"
 

@@ -18,7 +18,7 @@ from tiny_run import configure
 
 from clusterseg.data.scan import read_labels
 from clusterseg.errors import UserError
-from clusterseg.evaluation import evaluate
+from clusterseg.commands.evaluate import evaluate
 from clusterseg.predict.validate import validate
 
 REPOSITORY = Path(__file__).parents[1]

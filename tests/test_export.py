@@ -15,10 +15,10 @@ from original_modules import Original
 from tiny import write_control
 from torch import Tensor, nn
 
-from clusterseg.assembly import CONF, build_task, plain, self_contained
+from clusterseg.build.assembly import CONF, build_task, plain, self_contained
 from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.errors import UserError
-from clusterseg.export import export
+from clusterseg.commands.export import export
 
 CLASSES = tuple(f"class{i}" for i in range(19))
 
@@ -123,7 +123,7 @@ def test_the_command(tmp_path: Path) -> None:
     own = checkpoint(tmp_path / "own.ckpt", training(f"model.backbone.control={write_control(tmp_path / 'net')}"))
     work = tmp_path / "work"
     work.mkdir()
-    run = [sys.executable, "-m", "clusterseg.export", f"ckpt={own}", "output=w.pt"]
+    run = [sys.executable, "-m", "clusterseg.commands.export", f"ckpt={own}", "output=w.pt"]
     done = subprocess.run(run, cwd=work, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "wrote w.pt" in done.stdout

@@ -25,10 +25,10 @@ from tiny_run import configure
 from torch.optim import Optimizer
 from wandb_file import records
 
-from clusterseg.assembly import CONF
+from clusterseg.build.assembly import CONF
 from clusterseg.data.label_map import load_label_map
-from clusterseg.run import train
-from clusterseg.wandb_run import WandbRun, wandb_logger
+from clusterseg.commands.train import train
+from clusterseg.runs.wandb import WandbRun, wandb_logger
 
 CLIP, EPOCHS = 0.01, 2
 

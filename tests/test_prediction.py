@@ -19,8 +19,8 @@ from tiny_run import configure
 
 from clusterseg.data.scan import read_labels, read_scan
 from clusterseg.errors import UserError
-from clusterseg.evaluation import evaluate
-from clusterseg.prediction import predict
+from clusterseg.commands.evaluate import evaluate
+from clusterseg.commands.predict import predict
 
 REPOSITORY = Path(__file__).parents[1]
 

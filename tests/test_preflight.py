@@ -10,14 +10,14 @@ import torch
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg import preflight
-from clusterseg.assembly import self_contained
-from clusterseg.cli import command
-from clusterseg.determinism import statement
+from clusterseg.config import check as preflight
+from clusterseg.build.assembly import self_contained
+from clusterseg.commands.hydra_command import command
+from clusterseg.config.determinism import statement
 from clusterseg.errors import UserError
-from clusterseg.prediction import predict
-from clusterseg.run import rehearse, train
-from clusterseg.signatures import mistakes
+from clusterseg.commands.predict import predict
+from clusterseg.commands.train import rehearse, train
+from clusterseg.config.signatures import mistakes
 
 #: The command line, and what the message must hold: the key, what was wrong, the remedy.
 WRONG = [
@@ -257,8 +257,8 @@ def test_a_network_that_cannot_be_rehearsed_is_built_all_the_same(monkeypatch: p
     def reads(*args: Any, **kwargs: Any) -> None:
         [rate.item() for rate in torch.linspace(0, 0.1, 4)]
 
-    monkeypatch.setattr("clusterseg.run.build_task", reads)
+    monkeypatch.setattr("clusterseg.commands.train.build_task", reads)
     rehearse(configure("train"))
-    monkeypatch.setattr("clusterseg.run.build_task", lambda *_: torch.zeros(2) @ torch.zeros(3))
+    monkeypatch.setattr("clusterseg.commands.train.build_task", lambda *_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError):
         rehearse(configure("train"))

@@ -15,7 +15,7 @@ from tiny_run import configure
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from clusterseg.assembly import build_task, sync_batch_norm
+from clusterseg.build.assembly import build_task, sync_batch_norm
 from clusterseg.data.batch import Batch, collate
 from clusterseg.task import SegmentationTask
 

@@ -19,12 +19,12 @@ from omegaconf import DictConfig
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg import run as runs
+from clusterseg.commands import train as runs
 from clusterseg.callbacks import LastCheckpoint, Preempted, RandomStates
 from clusterseg.callbacks.preemption import requeue_job
-from clusterseg.checkpoint import newest_whole
+from clusterseg.runs.checkpoint import newest_whole
 from clusterseg.errors import UserError
-from clusterseg.run import train
+from clusterseg.commands.train import train
 
 # Python 3.12 and later warn about fork beside threads, which is how torch starts workers on Linux there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

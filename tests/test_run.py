@@ -15,8 +15,8 @@ from tiny import write_control, write_dataset
 from tiny_run import configure
 
 from clusterseg.errors import UserError
-from clusterseg.evaluation import evaluate
-from clusterseg.run import train
+from clusterseg.commands.evaluate import evaluate
+from clusterseg.commands.train import train
 
 
 @pytest.fixture(scope="module")

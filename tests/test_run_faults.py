@@ -18,8 +18,8 @@ from tiny import write_control, write_dataset
 from tiny_run import configure
 
 from clusterseg.errors import UserError
-from clusterseg.faults import explained
-from clusterseg.run import train
+from clusterseg.runs.faults import explained
+from clusterseg.commands.train import train
 
 STEPS_BEFORE = 2
 

@@ -11,15 +11,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tiny import scan
 
-from clusterseg.assembly import CONF
+from clusterseg.build.assembly import CONF
 from clusterseg.backbone import SPVNAS
 from clusterseg.backbone.control import read_control
 from clusterseg.backbone.cost import count_macs, count_parameters, scan_size
 from clusterseg.backbone.search_space import SearchSpace
 from clusterseg.data.scan import write_scan
 from clusterseg.errors import UserError
-from clusterseg.profile import read_voxels
-from clusterseg.search import search
+from clusterseg.commands.profile import read_voxels
+from clusterseg.commands.search import search
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_bound_on_macs_turns_networks_down(file: Path, tmp_path: Path) -> None
     ],
 )
 def test_mistakes(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, message: str) -> None:
-    monkeypatch.setattr("clusterseg.search.PATIENCE", 3)
+    monkeypatch.setattr("clusterseg.commands.search.PATIENCE", 3)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):
         search(configure(file, tmp_path / "nets", "count=1", override), tmp_path)

@@ -12,10 +12,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from clusterseg.errors import UserError
-from clusterseg.loggers import CsvLogger
-from clusterseg.outcome import Outcome
-from clusterseg.summary import find_runs, print_summary, read_run, summarise, summary_figure
-from clusterseg.summary.__main__ import main
+from clusterseg.runs.loggers import CsvLogger
+from clusterseg.runs.outcome import Outcome
+from clusterseg.sweeps.summary import find_runs, print_summary, read_run, summarise, summary_figure
+from clusterseg.sweeps.summary.__main__ import main
 
 Curve = list[tuple[int, float]]
 

@@ -20,13 +20,13 @@ from lightning_fabric.strategies.launchers.subprocess_script import _ChildProces
 from omegaconf import DictConfig, OmegaConf
 from tiny import write_control, write_dataset
 
-from clusterseg.assembly import CONF
-from clusterseg.cli import command
+from clusterseg.build.assembly import CONF
+from clusterseg.commands.hydra_command import command
 from clusterseg.errors import UserError
-from clusterseg.hints import composition_mistake
-from clusterseg.outcome import read_outcome
-from clusterseg.run import train
-from clusterseg.sweep import objective
+from clusterseg.config.suggestions import composition_mistake
+from clusterseg.runs.outcome import read_outcome
+from clusterseg.commands.train import train
+from clusterseg.sweeps.callback import objective
 
 Sweep = Callable[..., tuple[int, str]]
 PRESETS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -129,7 +129,7 @@ def test_a_rank_that_failed_ends_its_job_only(
 ) -> None:
     """Nor does one that hangs stay. Lightning's thread that watches the ranks would kill this process meanwhile."""
     watchmen, killed = [], []
-    monkeypatch.setattr("clusterseg.sweep.GRACE", 0.5)
+    monkeypatch.setattr("clusterseg.sweeps.callback.GRACE", 0.5)
     monkeypatch.setattr(_ChildProcessObserver, "_terminate_all", killed.append)
 
     def lose_a_rank(config: DictConfig, run_dir: Path) -> None:
@@ -160,7 +160,7 @@ def test_joblib_runs_side_by_side(sweep: Sweep, tmp_path: Path) -> None:
 def test_optuna_completes_prunes_and_fails_trials(sweep: Sweep, tmp_path: Path) -> None:
     """Sweeps that go on with one study: a good trial, one that does not learn, two with a wrong metric, a short one."""
     optuna = pytest.importorskip("optuna")
-    from clusterseg.study import open_study
+    from clusterseg.sweeps.optuna import open_study
 
     space = ["sweep=optuna", "model=spvnas", "hydra.sweeper.params=null", "hydra.sweeper.pruner.n_startup_trials=1"]
     rate = "optim.optimizer.lr=interval({},{})"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from clusterseg.dashboard import METRICS, dashboard
+from clusterseg.viz.runs import METRICS, dashboard
 
 log = logging.getLogger("clusterseg")
 
@@ -30,4 +30,4 @@ class Dashboard(Callback):
         try:
             log.info("dashboard: %s", dashboard([self.folder]))
         except Exception as error:  # a picture of the run is not worth the run
-            log.warning("no dashboard (%s); later: python -m clusterseg.dashboard %s", error, self.folder)
+            log.warning("no dashboard (%s); later: python -m clusterseg.viz.runs %s", error, self.folder)

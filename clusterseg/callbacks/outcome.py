@@ -7,7 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from clusterseg.outcome import Outcome, forget_outcome
+from clusterseg.runs.outcome import Outcome, forget_outcome
 
 
 class RunOutcome(Callback):

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from clusterseg.errors import UserError
-from clusterseg.outcome import Outcome
-from clusterseg.study import Direction, open_study
+from clusterseg.runs.outcome import Outcome
+from clusterseg.sweeps.optuna import Direction, open_study
 
 log = logging.getLogger("clusterseg")
 
@@ -26,7 +26,7 @@ class Pruning(Callback):
 
     Args:
         folder: The run folder.
-        storage: See `clusterseg.study.open_study`.
+        storage: See `clusterseg.sweeps.optuna.open_study`.
         trial: Number of the trial.
         monitor: The metric that the sweep optimises.
         direction: ``maximize`` or ``minimize``.

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
-from clusterseg.checkpoint import PREVIOUS
+from clusterseg.runs.checkpoint import PREVIOUS
 from clusterseg.distributed import gather_objects
 from clusterseg.files import link_or_copy, replacing, temporary_name
 

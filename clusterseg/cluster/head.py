@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clusterseg.cluster.bank import Bank
 from clusterseg.cluster.centers import Centers
 from clusterseg.cluster.contrast import MIN_TEMPERATURE, bank_contrast, contrast
-from clusterseg.cluster.members import Members, share, usage_entropy
+from clusterseg.cluster.assignment import Members, share, usage_entropy
 from clusterseg.cluster.projection import project, projection_mlp, unit_rows
 from clusterseg.cluster.sampling import Anchors, gather_anchors, sample_anchors
 from clusterseg.cluster.settings import clusters_by_class, require_int, require_number, require_tap

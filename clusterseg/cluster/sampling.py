@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clusterseg.distributed import all_gather, rank
 from clusterseg.gradients import take_rows
-from clusterseg.precision import at_least_float32
+from clusterseg.gradients import at_least_float32
 
 KEY_RANGE = 2**32  # keys are integers below; a sort code is group * KEY_RANGE + key
 LAST = torch.iinfo(torch.int64).max  # sorts behind every code

@@ -14,7 +14,7 @@ from torch import Tensor
 from clusterseg.data.batch import Batch
 from clusterseg.distributed import gather_objects
 from clusterseg.predict.cost import Cost, summarise
-from clusterseg.predict.tally import Tally, count, total
+from clusterseg.predict.metrics import Tally, count, total
 from clusterseg.predict.voter import Vote, Voter
 
 

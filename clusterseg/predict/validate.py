@@ -14,7 +14,7 @@ import numpy as np
 from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
 from clusterseg.data.sequences import find_sequences, list_scans
 from clusterseg.errors import UserError
-from clusterseg.predict.members import FolderMembers, Members, ZipMembers
+from clusterseg.predict.archive import FolderMembers, Members, ZipMembers
 
 # Scans of the test sequences of SemanticKITTI (those of the KITTI odometry benchmark).
 TEST_SCANS = {

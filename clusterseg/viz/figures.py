@@ -19,7 +19,7 @@ def distance_figure(result: dict[str, Any]) -> Figure:
     """Scores by distance from the sensor, and the share of the points that lies there.
 
     Args:
-        result: What `clusterseg.evaluation.evaluate` returns.
+        result: What `clusterseg.commands.evaluate.evaluate` returns.
     """
     bands = {band: values for band, values in result["distance"].items() if values["points"]}
     figure = Figure(figsize=(6.5, 3.8), layout="constrained")
@@ -39,7 +39,7 @@ def reliability_figure(result: dict[str, Any]) -> Figure:
     """Accuracy of the points by their confidence; on the diagonal the network knows how often it is right.
 
     Args:
-        result: What `clusterseg.evaluation.evaluate` returns.
+        result: What `clusterseg.commands.evaluate.evaluate` returns.
     """
     bins = result["calibration"]
     filled = [i for i, points in enumerate(bins["points"]) if points]

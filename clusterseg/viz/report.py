@@ -30,7 +30,7 @@ def write_report(
     Args:
         path: The .html file.
         title: Its heading.
-        result: What `clusterseg.evaluation.evaluate` returns.
+        result: What `clusterseg.commands.evaluate.evaluate` returns.
         confusion: PNG of the confusion matrix.
         pictures: PNG of some scans, by scan.
         training_run: Run folder of the training, whose report on the clusters is shown if it has one.
@@ -82,7 +82,7 @@ def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequ
         path: The .html file.
         title: Its heading.
         names: What to call the two.
-        results: What `clusterseg.evaluation.evaluate` returns for each.
+        results: What `clusterseg.commands.evaluate.evaluate` returns for each.
 
     Raises:
         UserError: The file cannot be written.

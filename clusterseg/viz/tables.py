@@ -20,7 +20,7 @@ def print_scores(result: dict[str, Any], title: str) -> None:
     """Print IoU per class, overall and by distance, and the means, in percent.
 
     Args:
-        result: What `clusterseg.evaluation.evaluate` returns.
+        result: What `clusterseg.commands.evaluate.evaluate` returns.
         title: The line above.
     """
     console = Console()
@@ -66,7 +66,7 @@ def print_comparison(names: Sequence[str], results: Sequence[dict[str, Any]]) ->
 
     Args:
         names: What to call the two.
-        results: What `clusterseg.evaluation.evaluate` returns for each.
+        results: What `clusterseg.commands.evaluate.evaluate` returns for each.
     """
     table = Table()
     table.add_column("class")

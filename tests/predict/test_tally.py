@@ -12,7 +12,7 @@ from benchmark import benchmark_scores
 
 from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
 from clusterseg.data.scan import read_labels, read_scan
-from clusterseg.predict.tally import BANDS, CONFIDENCE_BINS, Tally, count, total
+from clusterseg.predict.metrics import BANDS, CONFIDENCE_BINS, Tally, count, total
 
 MAP = load_label_map("semantickitti")
 

@@ -13,7 +13,7 @@ from clusterseg.backbone import BackboneOutput
 from clusterseg.data.batch import Batch, collate
 from clusterseg.data.sample import build_sample
 from clusterseg.errors import UserError
-from clusterseg.networks import read_networks
+from clusterseg.build.ensemble import read_networks
 from clusterseg.predict.views import VIEWS, View, choose_views
 from clusterseg.predict.voter import Voter, see
 

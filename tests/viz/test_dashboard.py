@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from browser import open_page
 
-from clusterseg.dashboard import main
+from clusterseg.viz.runs import main
 from clusterseg.viz.charts import POINTS, thinned
 from clusterseg.viz.history import Series, read_history
 

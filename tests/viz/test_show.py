@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import write_dataset
 
-from clusterseg.viz.show import main
+from clusterseg.commands.viewer import main
 
 
 def held(page: Path) -> list[dict[str, object]]:

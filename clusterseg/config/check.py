@@ -1,0 +1,161 @@
+"""What is wrong with a training's configuration, told before anything is read, built or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from clusterseg.data.label_map import load_label_map
+from clusterseg.data.protocol import PROTOCOLS
+from clusterseg.data.sequences import sequence_names
+from clusterseg.errors import UserError
+from clusterseg.config.signatures import at, mistakes, nearest, shown, wrong_type
+from clusterseg.sparse.backends import BACKENDS
+
+#: The settings that no ``_target_`` takes.
+SETTINGS: dict[str, Any] = {
+    "seed": int,
+    "deterministic": bool | Literal["warn"],
+    "on_nan": Literal["stop", "skip"],
+    "ckpt": str | None,
+    "model.init_from": str | None,
+    "model.init_strict": bool,
+}
+CUDA_ENGINES = ("triton", "torchsparse", "spconv")
+GPU = ("gpu", "cuda")
+#: Least values, for what its owner would take without a word.
+LEAST = {
+    "seed": 0,
+    "trainer.max_epochs": -1,
+    "trainer.max_steps": -1,
+    "trainer.num_nodes": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.gradient_clip_val": 0,
+    "trainer.limit_train_batches": 0,
+    "trainer.limit_val_batches": 0,
+    "trainer.log_every_n_steps": 1,
+    "data.max_scans": 1,
+    "callbacks.last.every_n_steps": 1,
+}
+
+
+def check(config: DictConfig) -> None:
+    """Refuse a configuration that cannot be meant: unknown keys, wrong types, impossible combinations.
+
+    Raises:
+        UserError: It names every mistake, its key and the remedy.
+    """
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    settings = {str(key): value for key, value in container.items()}
+    found = [*_types(settings)]
+    if found:
+        found.append("Change these; --help lists every setting with its default.")
+    else:  # only what has the right type can be compared
+        found = [*_ranges(settings), *_length(settings["trainer"]), *_machine(settings), *_validation(settings)]
+    if found:
+        raise UserError("\n".join(found))
+
+
+def _types(settings: dict[str, Any]) -> Iterator[str]:
+    for key, hint in SETTINGS.items():
+        yield from wrong_type(key, at(settings, key), hint)
+    yield from mistakes(settings)
+
+
+def _ranges(settings: dict[str, Any]) -> Iterator[str]:
+    for key, least in LEAST.items():
+        value = at(settings, key)
+        if isinstance(value, int | float) and value < least:
+            yield f"{key}={value}: expected {least} or more; change {key}"
+
+
+def _length(trainer: dict[str, Any]) -> Iterator[str]:
+    """A run that would end before its first step, or never."""
+    for key in ("max_epochs", "max_steps", "limit_train_batches"):
+        if trainer.get(key) == 0:
+            yield f"trainer.{key}=0: nothing would be trained; set trainer.{key} to 1 or more"
+    if trainer.get("max_epochs") == -1 and trainer.get("max_steps") == -1:
+        yield "trainer: max_epochs=-1 and max_steps=-1 have no end; set one of them"
+
+
+def _machine(settings: dict[str, Any]) -> Iterator[str]:
+    """What this machine, or the device chosen, does not have."""
+    trainer, gpus = settings["trainer"], torch.cuda.device_count()
+    accelerator = trainer.get("accelerator", "auto")
+    if accelerator in GPU and gpus == 0:
+        yield (
+            f"trainer.accelerator={accelerator}: PyTorch sees no GPU on this machine; "
+            "use trainer=cpu, or trainer=ddp_cpu for several processes"
+        )
+        return
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and gpus == 0)
+    if on_cpu or accelerator in (*GPU, "auto"):
+        yield from _devices(trainer.get("devices", "auto"), on_cpu, gpus)
+    precision = str(trainer.get("precision"))
+    if precision in ("64-true", "64", "16-true", "bf16-true"):
+        yield f"trainer.precision={precision}: weights stay in float32 here; use 32-true, bf16-mixed or 16-mixed"
+    elif on_cpu and precision in ("16-mixed", "16"):
+        yield f"trainer.precision={precision} needs a GPU; on the CPU use 32-true or bf16-mixed"
+    yield from _engine(settings["model"]["backbone"].get("backend", "native"), on_cpu)
+
+
+def _devices(devices: Any, on_cpu: bool, gpus: int) -> Iterator[str]:
+    """More devices than there are; on the CPU a device is a process, two of which any machine can run."""
+    there = max(2, os.cpu_count() or 1) if on_cpu else gpus
+    what = f"this machine runs at most {there} processes on its CPU" if on_cpu else f"this machine has {gpus} GPU(s)"
+    numbers = devices if isinstance(devices, list) else []
+    wanted = max([int(number) + 1 for number in numbers], default=0) if numbers or devices == [] else devices
+    if isinstance(wanted, int) and wanted > there:
+        yield f"trainer.devices={shown(devices)}: {what}; set trainer.devices to {there} or less, or to auto"
+    elif wanted == 0:
+        yield f"trainer.devices={shown(devices)}: nothing to run on; set trainer.devices to 1 or more"
+
+
+def _engine(name: str, on_cpu: bool) -> Iterator[str]:
+    if name not in BACKENDS:
+        yield f"sparse.backend={name}: no such engine{nearest(name, BACKENDS)}; choose one of {', '.join(BACKENDS)}"
+    elif name in CUDA_ENGINES and on_cpu:
+        yield f"sparse.backend={name} needs a GPU; on the CPU use sparse.backend=native, or auto"
+    elif name in CUDA_ENGINES and find_spec(name) is None:
+        yield f"sparse.backend={name}: the package {name} is not installed; install it, or use sparse.backend=native"
+
+
+def _validation(settings: dict[str, Any]) -> Iterator[str]:
+    """Callbacks that watch scores which this run does not have, or has from what it trains on."""
+    data = settings["data"]
+    if data.get("protocol", "train") not in PROTOCOLS:
+        return  # the data module tells
+    trained, validated = (
+        set(sequence_names(_split(data, split), f"data.sequences.{split}")) for split in ("train", "val")
+    )
+    void = sorted(trained & validated)
+    if data.get("protocol") == "trainval" and void:
+        yield (
+            f"data.protocol=trainval trains on {', '.join(void)}, so data.sequences.val={void} cannot select a best "
+            "checkpoint: leave data.sequences.val out (the last checkpoint counts), or use data.protocol=train"
+        )
+    scores = [f"val/{name}" for name in ("miou", "miou_present", "accuracy")]
+    scores += [f"val/iou/{name}" for name in load_label_map(data["label_map"]).class_names]
+    for name, callback in (settings.get("callbacks") or {}).items():
+        monitor = (callback or {}).get("monitor") or ""
+        if monitor.startswith("val/") and monitor not in scores:
+            yield (
+                f"callbacks.{name}.monitor={monitor}: no such score{nearest(monitor, scores)}; "
+                f"choose one of {', '.join(scores[:3])}, val/iou/CLASS"
+            )
+        elif monitor.startswith("val/") and not validated and name != "best":
+            yield (
+                f"callbacks.{name}.monitor={monitor}: this run validates nothing; list sequences to validate on "
+                "(data.sequences.val=[08]), or leave the callback out"
+            )
+
+
+def _split(data: dict[str, Any], split: str) -> Any:
+    given = (data.get("sequences") or {}).get(split)
+    return PROTOCOLS[data.get("protocol", "train")][split] if given is None else given

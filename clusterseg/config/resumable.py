@@ -1,0 +1,77 @@
+"""Whether a checkpoint goes on under a configuration: the same model and optimiser, and what else differs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from clusterseg.errors import UserError
+from clusterseg.config.signatures import at, shown
+
+SHOWN = 8
+#: Where another value makes another training. (The rest says where the data lies, how fast it goes, what is logged.)
+COMPARED = (
+    "seed",
+    "model",
+    "loss",
+    "optim",
+    "data.label_map",
+    "data.voxel_size",
+    "data.augmentation",
+    "data.batch_size",
+)
+STARTS = ("model.init_from", "model.init_strict")  # of no use to a run that is resumed
+log = logging.getLogger("clusterseg")
+
+
+def require_same_model(
+    path: object, checkpoint: Mapping[str, Any], state: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> None:
+    """Refuse to resume a checkpoint whose tensors or optimiser are others than those composed; warn of other settings.
+
+    Args:
+        path: The checkpoint, for the message.
+        checkpoint: Its content.
+        state: Tensors of the model that is to take it over, by name.
+        config: Its configuration.
+
+    Raises:
+        UserError: It names the settings that differ, or the checkpoint is not of a training.
+    """
+    if "global_step" not in checkpoint:
+        raise UserError(f"ckpt={path} holds weights and no training to resume; start from them: model.init_from={path}")
+    theirs: Mapping[str, Any] = checkpoint["config"]
+    differ = [line for key in COMPARED for line in _differences(at(theirs, key), at(config, key), key)]
+    listed = "\n  ".join([*differ[:SHOWN], *([f"... and {len(differ) - SHOWN} more"] if len(differ) > SHOWN else [])])
+    weights = checkpoint["state_dict"]
+    same = {name: tuple(value.shape) for name, value in weights.items()} == {
+        name: tuple(value.shape) for name, value in state.items()
+    }
+    kind = "optim.optimizer._target_"
+    if not same or at(theirs, kind) != at(config, kind):
+        raise UserError(
+            f"ckpt={path} is of another model or optimiser than this command's (theirs -> here):\n  {listed}\n"
+            f"Give the settings of its run, or start a new run from its weights: model.init_from={path}"
+        )
+    if differ:
+        log.warning("resuming under other settings than those of %s (theirs -> here):\n  %s", path, listed)
+
+
+def _differences(theirs: Any, ours: Any, key: str) -> Iterator[str]:
+    """A line for each setting that differs; a control file counts as one setting."""
+    if theirs == ours or key in STARTS:
+        return
+    if key.endswith(".control"):
+        yield f"{key}: another network"
+    elif isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        for name in dict.fromkeys([*theirs, *ours]):
+            yield from _differences(theirs.get(name), ours.get(name), f"{key}.{name}")
+    else:
+        yield f"{key}: {_short(theirs)} -> {_short(ours)}"
+
+
+def _short(value: Any) -> str:
+    return "{...}" if isinstance(value, Mapping) else shown(value)

@@ -1,0 +1,1 @@
+"""Sets of runs: the sweep callback, Optuna, the summary."""

@@ -1,0 +1,76 @@
+"""The story of runs as one offline page: ``python -m clusterseg.viz.runs RUN_OR_FILES [output=FILE.html]``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clusterseg.errors import UserError
+from clusterseg.viz.dashboard import write_dashboard
+from clusterseg.viz.history import read_history
+
+METRICS = "metrics.csv"
+USAGE = """python -m clusterseg.viz.runs DIR_OR_FILES [output=FILE.html]
+  DIR_OR_FILES  run folders, their metrics.csv, or folders with runs at any depth, as of a sweep; several are compared
+  output        default: dashboard.html in the folder, where one is given, else here"""
+
+
+def dashboard(sources: Sequence[Path], output: Path | None = None) -> Path:
+    """Write the page of one run, or of several in comparison; a run that is still going on is shown so far.
+
+    Args:
+        sources: Run folders, their metrics.csv, or folders with runs at any depth.
+        output: The .html file; None for ``dashboard.html`` in the one folder that is given, else in this one.
+
+    Returns:
+        The .html file.
+
+    Raises:
+        UserError: There is no run, or a file cannot be read or written.
+    """
+    files = list(dict.fromkeys(path for source in sources for path in find_metrics(source)))
+    folders = [path.absolute().parent for path in files]
+    above = Path(os.path.commonpath(folders)) if len(files) > 1 else folders[0].parent
+    runs = [read_history(path, str(folder.relative_to(above))) for path, folder in zip(files, folders, strict=True)]
+    if output is None:
+        alone = sources[0] if len(sources) == 1 else Path()
+        output = (alone if alone.is_dir() else alone.parent) / "dashboard.html"
+    write_dashboard(output, runs, runs[0].name if len(runs) == 1 else f"{len(runs)} runs in {above.name}")
+    return output
+
+
+def find_metrics(source: Path) -> list[Path]:
+    """The metrics.csv of a run folder, or those of all runs below a folder.
+
+    Raises:
+        UserError: There is none.
+    """
+    if source.is_file():
+        return [source]
+    if (source / METRICS).is_file():
+        return [source / METRICS]
+    found = sorted(source.rglob(METRICS)) if source.is_dir() else []
+    if not found:
+        what = "no metrics.csv in it or below" if source.is_dir() else "no such file or folder"
+        raise UserError(f"{source}: {what}; give a run folder of train.py, such as outputs/spvnas/DATE_TIME")
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the page; exit status 2 for a mistake."""
+    given = [argument.removeprefix("output=") for argument in arguments if argument.startswith("output=")]
+    sources = [Path(argument).expanduser() for argument in arguments if not argument.startswith("output=")]
+    try:
+        if not sources or len(given) > 1 or any(str(source) in ("-h", "--help") for source in sources):
+            raise UserError(f"give one run or more\n{USAGE}")
+        output = dashboard(sources, Path(given[0]).expanduser() if given else None)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"wrote {output}: open it in a browser")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
