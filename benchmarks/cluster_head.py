@@ -41,7 +41,7 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 def full_head(width: int, settings: dict) -> ClusterHead:
     """A head whose centres are all seeded and whose bank is full."""
-    head = ClusterHead(width, NAMES, **{"projection": (), "ramp_steps": 0, **settings})
+    head = ClusterHead.default(width, NAMES, **{"projection": (), "ramp_steps": 0, **settings})
     head.centers.vectors.copy_(F.normalize(torch.randn(CLASSES, CLUSTERS, DIM).relu(), dim=-1))
     head.centers.seeded.fill_(True)
     head.bank.vectors.copy_(F.normalize(torch.randn(CLASSES * CLUSTERS, SIZE, DIM).relu(), dim=-1))

@@ -71,7 +71,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     feats, coords, labels = load(args.scan, args.batch)
     network = SPVNAS(CONTROL / f"{args.control}.json")
-    head = ClusterHead(network.tap_channels["bottleneck"], load_label_map("semantickitti").class_names, ramp_steps=0)
+    head = ClusterHead.default(network.tap_channels["bottleneck"], load_label_map("semantickitti").class_names, ramp_steps=0)
     losses = (CrossEntropy(), LovaszSoftmax())
 
     def forward() -> None:

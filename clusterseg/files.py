@@ -10,6 +10,10 @@ from pathlib import Path
 
 from clusterseg.errors import UserError
 
+_HERE = Path(__file__).resolve().parent
+#: The configurations: part of the package where it is installed, beside it in a checkout.
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from clusterseg.cluster.bank import Bank
@@ -15,8 +17,14 @@ from clusterseg.cluster.contrast import MIN_TEMPERATURE, bank_contrast, contrast
 from clusterseg.cluster.assignment import Members, share, usage_entropy
 from clusterseg.cluster.projection import project, projection_mlp, unit_rows
 from clusterseg.cluster.sampling import Anchors, gather_anchors, sample_anchors
-from clusterseg.cluster.settings import clusters_by_class, require_int, require_number, require_tap
+from clusterseg.cluster.settings import clusters_by_class, default_settings, require_fitting
 from clusterseg.cluster.sinkhorn import balanced_assignment
+from clusterseg.config.signatures import checked
+
+Count = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class ClusterOutput:
     """Detached scalars for logging."""
 
 
+@checked("model.cluster")
 class ClusterHead(nn.Module):
     """Online clustering within the classes, and contrast against its subclasses (ICCV 2023, arXiv 2307.14605).
 
@@ -48,7 +57,7 @@ class ClusterHead(nn.Module):
         lambda_: power of the scores in the assignment.
         sinkhorn_rounds: rounds of the assignment.
         anchors_per_class: most anchors of a class in a step.
-        anchors_total: most anchors in a step, shared evenly by the classes present; null for no such limit.
+        anchors_total: most anchors in a step, shared evenly by the classes present; None for no such limit.
         bank_size: vectors kept for each subclass.
         bank_push: most vectors a subclass takes over in one step.
         weight: of all three terms.
@@ -71,55 +80,34 @@ class ClusterHead(nn.Module):
         in_channels: int,
         class_names: Sequence[str],
         *,
-        clusters_per_class: int | Mapping[str, int] = 40,
-        tap: str = "bottleneck",
-        projection: Sequence[int] = (256, 128, 64),
-        momentum: float = 0.99,
-        temperature: float = 0.1,
-        tau_base: float = 2.0,
-        lambda_: float = 25.0,
-        sinkhorn_rounds: int = 12,
-        anchors_per_class: int = 128,
-        anchors_total: int | None = None,
-        bank_size: int = 50,
-        bank_push: int = 10,
-        weight: float = 0.5,
-        weight_point_point: float = 1.0,
-        weight_point_center: float = 1.0,
-        weight_point_bank: float = 1.0,
-        start_step: int = 0,
-        ramp_steps: int = 500,
-        reseed_after: int = 100,
-        seed: int = 0,
+        clusters_per_class: Count | Mapping[str, Count],
+        tap: str,
+        projection: Sequence[Count],
+        momentum: Annotated[float, Field(ge=0, le=1)],
+        temperature: Temperature,
+        tau_base: Temperature,
+        lambda_: Weight,
+        sinkhorn_rounds: Count,
+        anchors_per_class: Count,
+        anchors_total: Count | None,
+        bank_size: Count,
+        bank_push: Count,
+        weight: Weight,
+        weight_point_point: Weight,
+        weight_point_center: Weight,
+        weight_point_bank: Weight,
+        start_step: Steps,
+        ramp_steps: Steps,
+        reseed_after: Steps,
+        seed: int,
     ) -> None:
         super().__init__()
-        require_tap(tap)
-        require_number("momentum", momentum, 0.0, 1.0)
-        require_number("temperature", temperature, MIN_TEMPERATURE)
-        require_number("tau_base", tau_base, MIN_TEMPERATURE)
-        require_number("lambda_", lambda_, 0.0)
-        integers = {
-            "sinkhorn_rounds": (sinkhorn_rounds, 1),
-            "anchors_per_class": (anchors_per_class, 1),
-            "bank_size": (bank_size, 1),
-            "start_step": (start_step, 0),
-            "ramp_steps": (ramp_steps, 0),
-            "reseed_after": (reseed_after, 0),
-        }
-        for key, (count, least) in integers.items():
-            require_int(key, count, least)
-        require_int("bank_push", bank_push, 1, bank_size)
-        if anchors_total is not None:
-            require_int("anchors_total", anchors_total, len(class_names))
+        require_fitting(bank_push, bank_size, anchors_total, class_names)
         weights = {
             "point_point": weight_point_point,
             "point_center": weight_point_center,
             "point_bank": weight_point_bank,
         }
-        for key, value in {"weight": weight, **{f"weight_{k}": v for k, v in weights.items()}}.items():
-            require_number(key, value, 0.0)
-        for width in projection:
-            require_int("projection", width, 1)
         self.class_names = list(class_names)
         self.tap = tap
         self.temperature = temperature
@@ -175,6 +163,17 @@ class ClusterHead(nn.Module):
             if self.training:
                 stats["drift"] = self._update(members)
         return ClusterOutput(losses, stats)
+
+    @classmethod
+    def default(cls, in_channels: int, class_names: Sequence[str], **changes: Any) -> ClusterHead:
+        """Build a head with the settings of `conf/model/cluster/default.yaml`, but for some.
+
+        Example:
+            >>> head = ClusterHead.default(96, ["car", "road"], clusters_per_class=4)
+            >>> head.centers.vectors.shape
+            torch.Size([2, 4, 64])
+        """
+        return cls(in_channels, class_names, **{**default_settings(), **changes})
 
     @torch.no_grad()
     def subclasses(

@@ -1,25 +1,31 @@
-"""Checks of the head's settings: what cannot be meant is told before training, by its config key."""
+"""The head's settings: their defaults, and what one annotation cannot say of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clusterseg.errors import UserError
+import yaml
 
-TAPS = ("bottleneck", "decoder")
+from clusterseg.errors import UserError
+from clusterseg.files import CONF
+
+
+def default_settings() -> dict[str, Any]:
+    """Return the settings of `conf/model/cluster/default.yaml`, the one place where the defaults stand."""
+    settings = yaml.safe_load((CONF / "model" / "cluster" / "default.yaml").read_text())
+    return {key: value for key, value in settings.items() if not key.startswith("_")}
 
 
 def clusters_by_class(class_names: Sequence[str], spec: int | Mapping[str, int]) -> list[int]:
-    """Number of clusters of each class, in class order.
+    """Return the number of clusters of each class, in class order.
 
     Args:
-        class_names: the names of the data's classes.
-        spec: one number for all, or numbers by class name, with `default` for the classes not named.
+        class_names: The names of the data's classes.
+        spec: One number for all, or numbers by class name, with `default` for the classes not named.
 
     Raises:
-        UserError: an unknown name, a class left without a number, or a number below 1.
+        UserError: An unknown name, or a class left without a number.
     """
     by_name = dict(spec) if isinstance(spec, Mapping) else {"default": spec}
     default = by_name.pop("default", None)
@@ -30,33 +36,20 @@ def clusters_by_class(class_names: Sequence[str], spec: int | Mapping[str, int])
     if missing and default is None:
         raise _error("clusters_per_class", f"no number for {missing}", "a number for each class, or a `default`")
     counts: list[Any] = [by_name.get(name, default) for name in class_names]
-    for count in counts:
-        require_int("clusters_per_class", count, 1)
     return counts
 
 
-def require_int(key: str, value: Any, low: int, high: float = math.inf) -> None:
-    """Raise a UserError unless `value` is an integer in [low, high]."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _error(key, repr(value), f"an integer {_range(low, high)}")
+def require_fitting(bank_push: int, bank_size: int, anchors_total: int | None, class_names: Sequence[str]) -> None:
+    """Check settings against each other.
 
-
-def require_number(key: str, value: Any, low: float, high: float = math.inf) -> None:
-    """Raise a UserError unless `value` is a finite number in [low, high]."""
-    if not isinstance(value, int | float) or not math.isfinite(value) or not low <= value <= high:
-        raise _error(key, repr(value), f"a number {_range(low, high)}")
-
-
-def require_tap(value: str) -> None:
-    """Raise a UserError unless `value` names a backbone tap."""
-    if value not in TAPS:
-        raise _error("tap", repr(value), f"one of {', '.join(TAPS)}")
-
-
-def _range(low: float, high: float) -> str:
-    return f"of at least {low}" if high == math.inf else f"from {low} to {high}"
+    Raises:
+        UserError: More vectors are pushed in a step than the bank holds, or a class could be left without an anchor.
+    """
+    if bank_push > bank_size:
+        raise _error("bank_push", str(bank_push), f"an integer from 1 to {bank_size}")
+    if anchors_total is not None and anchors_total < len(class_names):
+        raise _error("anchors_total", str(anchors_total), f"an integer of at least {len(class_names)}")
 
 
 def _error(key: str, got: str, expected: str) -> UserError:
-    key = f"model.cluster.{key}"
-    return UserError(f"{key}: got {got}, expected {expected}. Change {key} in the config or on the command line.")
+    return UserError(f"model.cluster.{key}={got}: expected {expected}")

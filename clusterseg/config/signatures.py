@@ -1,17 +1,25 @@
-"""Settings held against the signatures of what they configure: each ``_target_`` tells the keys and types it takes."""
+"""Check settings against the signatures of what they configure.
+
+Types and ranges are written once, as annotations of the parameters: `momentum: Annotated[float, Field(ge=0, le=1)]`.
+They are read here, both from a configuration (`mistakes`) and when the object is built directly (`checked`).
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from clusterseg.errors import UserError
+
+C = TypeVar("C", bound=type)
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 KINDS = {
     "int_type": "an integer",
@@ -24,10 +32,52 @@ KINDS = {
 }
 
 
-def mistakes(config: Any, path: str = "") -> Iterator[str]:
-    """Tell each setting whose key or type its ``_target_`` does not take, at any depth.
+def checked(key: str) -> Callable[[C], C]:
+    """Decorate a class: its constructor refuses values outside the ranges of its annotations.
 
-    A value is held against the annotation of its parameter; what cannot be checked passes.
+    Args:
+        key: The part of a configuration that builds the class, for the messages.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from pydantic import Field
+        >>> @checked("model.head")
+        ... class Head:
+        ...     def __init__(self, weight: Annotated[float, Field(ge=0)]) -> None:
+        ...         self.weight = weight
+        >>> Head(-1.0)
+        Traceback (most recent call last):
+        clusterseg.errors.UserError: model.head.weight=-1.0: expected a number of at least 0
+    """
+
+    def decorate(cls: C) -> C:
+        original = vars(cls)["__init__"]
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            given = signature.bind(self, *args, **kwargs).arguments
+            hints = {name: hint for name, hint in _hints(original).items() if _expected(hint)}
+            found = [
+                line
+                for name, value in given.items()
+                if name in hints
+                for line in wrong_type(f"{key}.{name}", value, hints[name])
+            ]
+            if found:
+                raise UserError("\n".join(found))
+            original(self, *args, **kwargs)
+
+        cls.__init__ = init  # type: ignore[misc]
+        return cls
+
+    return decorate
+
+
+def mistakes(config: Any, path: str = "") -> Iterator[str]:
+    """List each setting whose key, type or range its `_target_` does not take, at any depth.
+
+    A value is checked against the annotation of its parameter; what cannot be checked passes.
 
     Args:
         config: Plain containers, resolved.
@@ -77,7 +127,7 @@ def _functions(target: Any) -> list[Any]:
 
 def _hints(function: Any) -> dict[str, Any]:
     try:
-        return get_type_hints(function)
+        return get_type_hints(function, include_extras=True)
     except (NameError, TypeError):  # a name that is imported for type checkers only
         return {}
 
@@ -90,25 +140,61 @@ def _holds_target(value: Any) -> bool:
 
 
 def wrong_type(key: str, value: Any, hint: Any) -> Iterator[str]:
-    """Tell what was expected where a value is not of the type of an annotation.
+    """Say what was expected where a value is not of the type, or not in the range, of an annotation.
 
     An integer passes for a number and a list for a tuple; text never passes for a number.
     """
     try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-        adapter.validate_json(json.dumps(value), strict=True)
+        _adapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        kinds = {_kind(dict(each)): None for each in error.errors() if each["type"] != "needs_python_object"}
-        if type(None) in get_args(hint):
-            kinds["null"] = None
-        yield f"{key}={shown(value)}: expected {' or '.join(kinds)}"
+        yield f"{key}={shown(value)}: expected {_expected(hint) or _kinds(error, hint)}"
     except (PydanticUserError, TypeError):  # an annotation that tells nothing about plain values
         return
+
+
+def _adapter(hint: Any) -> TypeAdapter:
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+
+
+def _kinds(error: ValidationError, hint: Any) -> str:
+    kinds = {_kind(dict(each)): None for each in error.errors() if each["type"] != "needs_python_object"}
+    if type(None) in get_args(hint):
+        kinds["null"] = None
+    return " or ".join(kinds)
 
 
 def _kind(error: dict[str, Any]) -> str:
     expected = error.get("ctx", {}).get("expected")
     return KINDS.get(error["type"]) or str(expected or error["msg"].removeprefix("Input should be "))
+
+
+def _expected(hint: Any) -> str | None:
+    """What an annotation of plain values takes, in words; None where it takes others."""
+    try:
+        schema = _adapter(hint).json_schema()
+    except (PydanticUserError, TypeError):
+        return None
+    words = [_words(arm) for arm in schema.get("anyOf", [schema])]
+    return None if None in words else " or ".join(map(str, words))
+
+
+def _words(schema: Mapping[str, Any]) -> str | None:
+    if "const" in schema or "enum" in schema:
+        return " or ".join(repr(choice) for choice in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array" and _words(schema.get("items", {})):
+        return f"a list, each {_words(schema['items'])}"
+    plain = {"null": "null", "boolean": "true or false", "string": "text"}
+    numbers = {"integer": "an integer", "number": "a number"}
+    kind = str(schema.get("type"))
+    return plain.get(kind) or (numbers[kind] + _range(schema) if kind in numbers else None)
+
+
+def _range(schema: Mapping[str, Any]) -> str:
+    if "minimum" in schema and "maximum" in schema:
+        return f" from {schema['minimum']:g} to {schema['maximum']:g}"
+    words = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "of at most"}
+    bounds = [f"{word} {schema[name]:g}" for name, word in words.items() if name in schema]
+    return f" {' and '.join(bounds)}" if bounds else ""
 
 
 def at(settings: Any, key: str) -> Any:

@@ -20,25 +20,23 @@ class Batch:
 
     Attributes:
         coords: Scan within the batch, then voxel indices x, y, z.
-        feats: x, y, z (metres, augmented), remission of each voxel's first point.
+        feats: Features of each voxel's first point: x, y, z (metres, augmented), then the reader's others.
         targets: Train id of each voxel's first point, or `IGNORE_INDEX`.
         inverse_map: Row in `coords` of each point's voxel.
         point_targets: Train id of each point, or `IGNORE_INDEX`.
         point_counts: Points per scan; always on the CPU, for splitting without a synchronisation.
-        voxel_counts: Voxels per scan; always on the CPU.
         scan_ids: Sequence and frame of each scan, e.g. `08/000004`.
-        points: x, y, z, remission of each point as on disk, or None when the dataset does not keep them.
+        points: Features of each point as on disk, or None when the dataset does not keep them.
     """
 
     coords: Int32[Tensor, "voxels 4"]
-    feats: Float32[Tensor, "voxels 4"]
+    feats: Float32[Tensor, "voxels channels"]
     targets: Int64[Tensor, " voxels"]
     inverse_map: Int64[Tensor, " points"]
     point_targets: Int64[Tensor, " points"]
     point_counts: Int64[Tensor, " scans"]
-    voxel_counts: Int64[Tensor, " scans"]
     scan_ids: tuple[str, ...]
-    points: Float32[Tensor, "points 4"] | None = None
+    points: Float32[Tensor, "points channels"] | None = None
 
     @property
     def num_scans(self) -> int:
@@ -46,14 +44,13 @@ class Batch:
         return len(self.scan_ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Return the batch on a device; the counts stay on the CPU.
+        """Return the batch on a device; `point_counts` stays on the CPU.
 
         Args:
             device: Where to.
             non_blocking: Copy without waiting; safe from pinned memory to a GPU.
         """
-        counts = {"point_counts", "voxel_counts"}
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking), skip=counts)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking), skip={"point_counts"})
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; the DataLoader calls this."""
@@ -81,7 +78,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         inverse_map=_stack([sample.inverse_map + row for sample, row in zip(samples, first_rows, strict=True)]),
         point_targets=_stack([sample.point_targets for sample in samples]),
         point_counts=torch.from_numpy(point_counts),
-        voxel_counts=torch.from_numpy(voxel_counts),
         scan_ids=tuple(sample.scan_id for sample in samples),
         points=_stack(points) if len(points) == len(samples) else None,
     )

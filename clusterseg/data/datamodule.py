@@ -1,37 +1,42 @@
-"""SemanticKITTI as a LightningDataModule: protocols, splits and loaders."""
+"""Scans as a LightningDataModule: a reader, a label map, voxels, and the loaders."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from torch.utils.data import DataLoader
 
+from clusterseg.config.signatures import checked
 from clusterseg.data.batch import Batch
 from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.label_map import load_label_map
 from clusterseg.data.loader import TrainLoader, eval_loader, train_loader
-from clusterseg.data.protocol import choose_sequences
+from clusterseg.data.reader import Reader
 from clusterseg.data.sampler import EvalSampler, TrainSampler
-from clusterseg.data.sequences import find_sequences
+from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.transforms import Transform
+from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
 
+SPLITS = ("val", "train", "test", "all")
+Positive = Annotated[int, Field(ge=1)]
 
-class SemanticKittiDataModule(pl.LightningDataModule):
-    """Loads scans of SemanticKITTI (Behley et al., ICCV 2019), with or without a Trainer.
+
+@checked("data")
+class ScanDataModule(pl.LightningDataModule):
+    """Loads the scans of a reader, with or without a Trainer.
 
     Build the Trainer with `use_distributed_sampler=False`: the samplers here know the rank, and the evaluation one
     deals out every scan once.
 
     Args:
-        root: A folder that holds 00, 01, ..., or one with a folder `sequences` that does.
-        protocol: `train` (00-07, 09, 10; validates on 08) or `trainval` (00-10; no validation). Test is 11-21.
-        sequences: Lists under train, val, test that replace the protocol's, for a partial download; None keeps it.
+        reader: The data set.
         label_map: See `load_label_map`.
         voxel_size: Edge of a voxel in metres.
         max_scans: Cap on the scans of each split, the first ones are taken; None for no cap.
@@ -46,43 +51,29 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         keep_points: Whether batches carry the points as on disk.
 
     Raises:
-        UserError: The protocol, label map, a sequence list or a number is not possible.
+        UserError: The label map, the reader's features or a number is not possible.
     """
-
-    in_channels = 4
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
-        protocol: str = "train",
-        sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
-        label_map: str = "semantickitti",
-        voxel_size: float = 0.05,
-        max_scans: int | None = None,
-        max_voxels: int | None = 80_000,
+        reader: Reader,
+        label_map: str | dict[str, Any],
+        voxel_size: Annotated[float, Field(gt=0)] = VOXEL_SIZE,
+        max_scans: Positive | None = None,
+        max_voxels: Positive | None = 80_000,
         augmentation: Mapping[str, Transform | None] | None = None,
-        batch_size: int = 2,
-        val_batch_size: int = 1,
-        num_workers: int | None = None,
-        seed: int = 0,
+        batch_size: Positive = 2,
+        val_batch_size: Positive = 1,
+        num_workers: Annotated[int, Field(ge=0)] | None = None,
+        seed: Annotated[int, Field(ge=0)] = 0,
         pin_memory: bool = True,
         persistent_workers: bool = True,
         keep_points: bool = False,
     ) -> None:
         super().__init__()
-        for name, number in {
-            "voxel_size": voxel_size,
-            "max_voxels": max_voxels,
-            "batch_size": batch_size,
-            "val_batch_size": val_batch_size,
-        }.items():
-            if number is not None and not number > 0:
-                raise UserError(f"data.{name}={number}: expected a number above 0")
-        for name, number in {"seed": seed, "num_workers": num_workers}.items():
-            if number is not None and number < 0:
-                raise UserError(f"data.{name}={number}: expected 0 or a number above it")
-        self.root = root
-        self.sequences = choose_sequences(protocol, sequences or {})
+        if tuple(reader.features[:3]) != ("x", "y", "z"):
+            raise UserError(f"data.reader: features {reader.features}; the first three must be x, y, z in metres")
+        self.reader = reader
         self.label_map = load_label_map(label_map)
         self.voxel_size = voxel_size
         self.max_scans = max_scans
@@ -98,6 +89,11 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         self._datasets: dict[str, ScanDataset] = {}
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the input channels."""
+        return tuple(self.reader.features)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """One name per train id."""
         return self.label_map.class_names
@@ -107,10 +103,15 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         """Number of classes; `IGNORE_INDEX` is none of them."""
         return self.label_map.num_classes
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation split."""
+        return self.reader.has_split("val")
+
     def setup(self, stage: str) -> None:
         """List the scans that a stage needs, so that a mistake shows before the first step."""
         splits = {"fit": ["fit", "val"], "validate": ["val"], "test": ["test"], "predict": ["test"]}[stage]
-        if stage == "fit" and not self.sequences["val"]:
+        if stage == "fit" and not self.has_validation:
             splits.remove("val")
             if self.trainer:
                 self.trainer.limit_val_batches = 0  # Lightning warns of an empty loader
@@ -121,8 +122,7 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         """Return the scans of a split, listed once.
 
         Args:
-            split: `fit` (the training sequences, augmented and capped), or `val`, `train`, `test`, `all` (neither);
-                `all` is every sequence under the root.
+            split: `fit` (the training scans, augmented and capped), or `val`, `train`, `test`, `all` (neither).
 
         Raises:
             UserError: The split has another name, or its files are not as they should be.
@@ -152,7 +152,7 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         Raises:
             UserError: A rank would have no scan; it would be missing where the ranks add up their scores.
         """
-        if not self.sequences["val"]:
+        if not self.has_validation:
             return []
         scans, (_, ranks) = len(self.dataset("val")), self._rank()
         if scans < ranks:
@@ -186,25 +186,17 @@ class SemanticKittiDataModule(pl.LightningDataModule):
         return batch.to(device, non_blocking=device.type == "cuda")
 
     def _list(self, split: str) -> ScanDataset:
-        if split not in ("fit", "train", "val", "test", "all"):
-            raise UserError(f"split={split}: no such split; choose one of val, train, test, all")
-        source = "train" if split == "fit" else split
-        names = tuple(find_sequences(self.root)) if split == "all" else self.sequences[source]
-        if not names:
-            raise UserError(
-                f"data.sequences.{source}: no sequences to load; list them, as data.sequences.{source}=[08]"
-            )
+        if split not in ("fit", *SPLITS):
+            raise UserError(f"split={split}: no such split; choose one of {', '.join(SPLITS)}")
         training: dict[str, Any] = {"max_voxels": self.max_voxels, "transforms": self.transforms}
         return ScanDataset(
-            self.root,
-            names,
+            self.reader,
+            "train" if split == "fit" else split,
             self.label_map,
             voxel_size=self.voxel_size,
             seed=self.seed,
             max_scans=self.max_scans,
-            require_labels=source in ("train", "val"),
             keep_points=self.keep_points,
-            key=f"data.sequences.{source}",
             **(training if split == "fit" else {}),
         )
 
@@ -223,3 +215,21 @@ def _default_workers() -> int:
     if not torch.cuda.is_available():
         return 0  # a scan loads in some 10 ms, a step on the CPU takes seconds: workers would only take its cores
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class SemanticKittiDataModule(ScanDataModule):
+    """SemanticKITTI; see `SemanticKittiReader` for the first three settings and `ScanDataModule` for the others.
+
+    Raises:
+        UserError: A setting is not possible.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        protocol: str = "train",
+        sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
+        label_map: str | dict[str, Any] = "semantickitti",
+        **settings: Any,
+    ) -> None:
+        super().__init__(SemanticKittiReader(root, protocol, sequences), label_map, **settings)

@@ -1,53 +1,44 @@
-"""Label maps: raw label ids on disk <-> train ids 0..18 that a network predicts."""
+"""Label maps: raw label ids on disk <-> train ids that a network predicts. The tables are in `conf/data/label_map`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import yaml
 from jaxtyping import Int16, Int64, Integer, UInt8, UInt32
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clusterseg.errors import UserError
+from clusterseg.files import CONF
 
+#: Train id of points that do not count, in training and in scores.
 IGNORE_INDEX = 255
+FOLDER = CONF / "data" / "label_map"
+RawId = Annotated[int, Field(ge=0, le=65535)]
+Channel = Annotated[int, Field(ge=0, le=255)]
 
-# The benchmark's classes in train order: name, raw id written in submissions, colour (red, green, blue).
-# Source: semantic-kitti-api, config/semantic-kitti.yaml (learning_map_inv; color_map there is in BGR order).
-_CLASSES: tuple[tuple[str, int, tuple[int, int, int]], ...] = (
-    ("car", 10, (100, 150, 245)),
-    ("bicycle", 11, (100, 230, 245)),
-    ("motorcycle", 15, (30, 60, 150)),
-    ("truck", 18, (80, 30, 180)),
-    ("other-vehicle", 20, (0, 0, 255)),
-    ("person", 30, (255, 30, 30)),
-    ("bicyclist", 31, (255, 40, 200)),
-    ("motorcyclist", 32, (150, 30, 90)),
-    ("road", 40, (255, 0, 255)),
-    ("parking", 44, (255, 150, 255)),
-    ("sidewalk", 48, (75, 0, 75)),
-    ("other-ground", 49, (175, 0, 75)),
-    ("building", 50, (255, 200, 0)),
-    ("fence", 51, (255, 120, 50)),
-    ("vegetation", 70, (0, 175, 0)),
-    ("trunk", 71, (135, 60, 0)),
-    ("terrain", 72, (150, 240, 80)),
-    ("pole", 80, (255, 240, 150)),
-    ("traffic-sign", 81, (255, 0, 0)),
-)
-# unlabeled, outlier, other-structure, other-object
-_IGNORED = (0, 1, 52, 99)
-# moving-* ids count as their class at rest
-_MOVING = {
-    252: "car",
-    253: "bicyclist",
-    254: "person",
-    255: "motorcyclist",
-    258: "truck",
-    259: "other-vehicle",
-}
-# bus, on-rails, lane-marking, moving-on-rails, moving-bus: merged by the benchmark, ignored by the first release
-_MERGED = {13: "other-vehicle", 16: "other-vehicle", 60: "road", 256: "other-vehicle", 257: "other-vehicle"}
+
+class _Class(BaseModel):
+    """One class of a table."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: RawId
+    also: list[RawId] = []
+    colour: Annotated[list[Channel], Field(min_length=3, max_length=3)] = [128, 128, 128]
+
+
+class _Table(BaseModel):
+    """A label map as it is written in YAML."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    name: str
+    ignored: list[RawId] = []
+    unlabeled: RawId = 0
+    classes: Annotated[dict[str, _Class], Field(min_length=1, max_length=IGNORE_INDEX)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +46,13 @@ class LabelMap:
     """Translation between the raw label ids of a dataset and contiguous train ids.
 
     Attributes:
-        name: The name that `data.label_map` takes.
+        name: What the table calls itself.
         class_names: One name per train id.
         colours: Red, green, blue per train id, 0..255.
         raw_to_train: Train id of every raw id of 16 bits; `IGNORE_INDEX` where ignored, -1 where unknown.
-        train_to_raw: The raw id that stands for a train id in a submission.
+        train_to_raw: The raw id that stands for a train id in predictions.
+        unlabeled: The raw id of a point without a prediction.
+        table: The table, as plain values, for a checkpoint.
     """
 
     name: str
@@ -67,6 +60,8 @@ class LabelMap:
     colours: UInt8[np.ndarray, "classes 3"]
     raw_to_train: Int16[np.ndarray, "65536"]
     train_to_raw: Int64[np.ndarray, " classes"]
+    unlabeled: int
+    table: dict[str, Any]
 
     @property
     def num_classes(self) -> int:
@@ -94,7 +89,7 @@ class LabelMap:
         return train
 
     def to_raw(self, train: Integer[np.ndarray, " points"]) -> UInt32[np.ndarray, " points"]:
-        """Map train ids to the raw ids that the benchmark expects; `IGNORE_INDEX` becomes 0 (unlabeled).
+        """Map train ids to the raw ids written in predictions. `IGNORE_INDEX` becomes `unlabeled`.
 
         Raises:
             ValueError: A train id is neither a class nor `IGNORE_INDEX`.
@@ -102,35 +97,71 @@ class LabelMap:
         ignored = train == IGNORE_INDEX
         if not (ignored | ((train >= 0) & (train < self.num_classes))).all():
             raise ValueError(f"train ids must be 0..{self.num_classes - 1} or {IGNORE_INDEX}")
-        return np.where(ignored, 0, self.train_to_raw[np.where(ignored, 0, train)]).astype(np.uint32)
+        return np.where(ignored, self.unlabeled, self.train_to_raw[np.where(ignored, 0, train)]).astype(np.uint32)
 
 
-def load_label_map(name: str) -> LabelMap:
-    """Return a label map by name.
+def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
+    """Return a label map.
 
     Args:
-        name: `semantickitti`, the benchmark's own map of all 34 raw ids, or `semantickitti_release`, the map of the
-            method's first release, which ignores bus, on-rails and lane-marking.
+        source: A name in `conf/data/label_map`, the path of a YAML file like those, or the table itself.
 
     Raises:
-        UserError: No label map has that name.
+        UserError: There is no such table, or it is malformed.
+
+    Example:
+        >>> load_label_map("semantickitti").class_names[:3]
+        ('car', 'bicycle', 'motorcycle')
     """
-    merged: dict[str, Mapping[int, str | None]] = {
-        "semantickitti": _MERGED,
-        "semantickitti_release": dict.fromkeys(_MERGED),
-    }
-    if name not in merged:
-        raise UserError(f"data.label_map={name}: no such label map; choose one of {', '.join(merged)}")
-    names = tuple(class_name for class_name, _, _ in _CLASSES)
+    table, where = (dict(source), "data.label_map") if isinstance(source, Mapping) else _read(str(source))
+    try:
+        checked = _Table.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{where}: {key or 'the table'}: {first['msg'].lower()}, got {str(first['input'])[:60]}; expected name, "
+            "ignored (raw ids), and classes as NAME: {id: 10, also: [252], colour: [100, 150, 245]}"
+        ) from None
+    return _build(checked, where)
+
+
+def _read(source: str) -> tuple[dict[str, Any], str]:
+    """Read the table of a name or a path."""
+    shipped = FOLDER / f"{source}.yaml"
+    path = shipped if "/" not in source and shipped.is_file() else Path(source).expanduser()
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise UserError(
+            f"data.label_map={source}: no such label map; choose one of {names}, or give the path of a YAML file"
+        )
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"data.label_map={source}: {path} cannot be read as YAML ({error})") from None
+    if not isinstance(table, dict):
+        raise UserError(f"data.label_map={source}: {path} holds no table; expected name, ignored, classes")
+    return table, str(path)
+
+
+def _build(table: _Table, where: str) -> LabelMap:
     lookup = np.full(1 << 16, -1, np.int16)
-    lookup[list(_IGNORED)] = IGNORE_INDEX
-    lookup[[raw for _, raw, _ in _CLASSES]] = np.arange(len(_CLASSES))
-    for raw, class_name in {**_MOVING, **merged[name]}.items():
-        lookup[raw] = IGNORE_INDEX if class_name is None else names.index(class_name)
+    owner: dict[int, str] = {}
+    for index, (name, entry) in enumerate(table.classes.items()):
+        for raw in (entry.id, *entry.also):
+            if raw in owner:
+                raise UserError(f"{where}: raw id {raw} is listed for {owner[raw]} and for {name}; keep one of them")
+            owner[raw], lookup[raw] = name, index
+    for raw in table.ignored:
+        if raw in owner:
+            raise UserError(f"{where}: raw id {raw} is ignored and listed for {owner[raw]}; keep one of them")
+        lookup[raw] = IGNORE_INDEX
     return LabelMap(
-        name=name,
-        class_names=names,
-        colours=np.array([colour for _, _, colour in _CLASSES], np.uint8),
+        name=table.name,
+        class_names=tuple(table.classes),
+        colours=np.array([entry.colour for entry in table.classes.values()], np.uint8),
         raw_to_train=lookup,
-        train_to_raw=np.array([raw for _, raw, _ in _CLASSES], np.int64),
+        train_to_raw=np.array([entry.id for entry in table.classes.values()], np.int64),
+        unlabeled=table.unlabeled,
+        table=table.model_dump(),
     )

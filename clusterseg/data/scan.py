@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Integer, UInt32
 
 from clusterseg.errors import UserError
+from clusterseg.files import write_file
 
 _POINT_BYTES = 16  # x, y, z, remission as float32
 _LABEL_BYTES = 4
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Put the name of the file in front of a `UserError` that is raised inside."""
+def naming(source: Path | str) -> Iterator[None]:
+    """Put the name of a file or scan in front of a `UserError` that is raised inside."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{source}: {error}") from None
 
 
 def check_scan_size(path: Path, size: int) -> int:
@@ -82,7 +83,7 @@ def write_scan(path: Path, points: Float32[np.ndarray, "points 4"]) -> None:
     Raises:
         UserError: The folder cannot be written.
     """
-    _write(path, points.astype("<f4").tobytes())
+    write_file(path, points.astype("<f4").tobytes())
 
 
 def write_labels(path: Path, labels: Integer[np.ndarray, " points"]) -> None:
@@ -91,7 +92,7 @@ def write_labels(path: Path, labels: Integer[np.ndarray, " points"]) -> None:
     Raises:
         UserError: The folder cannot be written.
     """
-    _write(path, labels.astype("<u4").tobytes())
+    write_file(path, labels.astype("<u4").tobytes())
 
 
 def _read(path: Path, dtype: str) -> np.ndarray:
@@ -107,16 +108,3 @@ def _file_size(path: Path, noun: str) -> int:
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: this {noun} may not be read; check its permissions")
     return path.stat().st_size
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose a folder that you may write") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

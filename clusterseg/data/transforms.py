@@ -1,6 +1,6 @@
 """Random transforms of a scan: pure functions of the points and a numpy generator.
 
-Each takes points (N, 4) = x, y, z (metres), remission, and returns new ones; remission is never changed.
+Each takes points (N, channels), first x, y, z in metres, and returns new ones; other columns never change.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class RandomRotation:
     max_angle: float = math.pi
 
     def __call__(
-        self, points: Float32[np.ndarray, "points 4"], rng: np.random.Generator
-    ) -> Float32[np.ndarray, "points 4"]:
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Float32[np.ndarray, "points channels"]:
         """Return the rotated points."""
         angle = rng.uniform(-self.max_angle, self.max_angle)
         cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
@@ -56,11 +56,11 @@ class RandomScale:
             raise UserError(f"data.augmentation.scale: got low={self.low}, high={self.high}; expected 0 < low <= high")
 
     def __call__(
-        self, points: Float32[np.ndarray, "points 4"], rng: np.random.Generator
-    ) -> Float32[np.ndarray, "points 4"]:
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Float32[np.ndarray, "points channels"]:
         """Return the scaled points."""
         scaled = points * np.float32(rng.uniform(self.low, self.high))
-        scaled[:, 3] = points[:, 3]
+        scaled[:, 3:] = points[:, 3:]
         return scaled
 
 
@@ -80,8 +80,8 @@ class RandomFlip:
             raise UserError(f"data.augmentation.flip: got x={self.x}, y={self.y}; expected probabilities in [0, 1]")
 
     def __call__(
-        self, points: Float32[np.ndarray, "points 4"], rng: np.random.Generator
-    ) -> Float32[np.ndarray, "points 4"]:
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Float32[np.ndarray, "points channels"]:
         """Return the points, mirrored or not."""
         negate = rng.random(2) < (self.x, self.y)
         flipped = points.copy()

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float32, Int32, Int64
 
 from clusterseg.errors import UserError
 
-MAX_VOXELS_PER_AXIS = 131_072  # 18 bits per axis: three axes and a batch index fit an int64 key
+VOXEL_SIZE = 0.05  # metres, as SPVNAS trains
+MAX_VOXELS_PER_AXIS = 131_008  # what the engine's keys hold, its border of neighbours taken off
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,13 @@ def compose(pytestconfig):
         yield hydra.compose
 
 
-def test_default_is_the_constructors_default(compose) -> None:
-    config = compose("default")
-    for name, parameter in inspect.signature(ClusterHead).parameters.items():
-        if parameter.default is not inspect.Parameter.empty:
-            value = config[name]
-            assert (tuple(value) if name == "projection" else value) == parameter.default, name
+def test_each_setting_has_one_default_in_the_yaml(compose) -> None:
+    parameters = inspect.signature(ClusterHead).parameters
+    settings = {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
+    assert settings == {name for name in compose("default") if not name.startswith("_")}
+    assert all(parameters[name].default is inspect.Parameter.empty for name in settings)
+    assert ClusterHead.default(8, NAMES, seed=3).seed == 3
+    assert ClusterHead.default(8, NAMES).bank.vectors.shape[1] == compose("default").bank_size
 
 
 def test_default_builds(compose) -> None:

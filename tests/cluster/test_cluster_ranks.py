@@ -24,7 +24,7 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.backbone = nn.Linear(6, 10)
-        self.head = ClusterHead(
+        self.head = ClusterHead.default(
             10,
             ["a", "b", "c", "d"],
             clusters_per_class={"default": 5, "b": 2},

@@ -11,7 +11,7 @@ from clusterseg.cluster.projection import project, unit_rows
 def test_subclasses_are_the_nearest_seeded_centres() -> None:
     torch.manual_seed(0)
     names = ["car", "road", "fence"]
-    head = ClusterHead(8, names, clusters_per_class={"default": 4, "road": 2}, projection=[16, 6], ramp_steps=0)
+    head = ClusterHead.default(8, names, clusters_per_class={"default": 4, "road": 2}, projection=[16, 6], ramp_steps=0)
     features, labels = torch.randn(400, 8), torch.randint(0, 2, (400,))  # no fence: its centres stay unseeded
     for _ in range(3):
         head(features, labels, labels)

@@ -1,0 +1,88 @@
+"""The seam for other data sets: which scans a split has, and what is in one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Integer
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One scan as a reader returns it.
+
+    Attributes:
+        points: One row per point: x, y, z in metres in the sensor's frame (z up), then the reader's other features.
+        labels: Raw label of each point, or None without labels. The low 16 bits are the class id, the bits above them
+            an instance number (0: none).
+    """
+
+    points: Float32[np.ndarray, "points channels"]
+    labels: Integer[np.ndarray, " points"] | None = None
+
+
+class Reader(ABC):
+    """A data set on disk. Write a subclass to train on your own data.
+
+    A scan is named by a text that is unique in the data set, such as `08/000004`. Readers are copied into loader
+    processes: hold paths, not open files.
+
+    Attributes:
+        features: Names of the columns of `Scan.points`. The first three are x, y, z; remission, if there is one, is
+            scaled to 0..1.
+
+    Example:
+        >>> class Numpy(Reader):
+        ...     features = ("x", "y", "z")
+        ...
+        ...     def scans(self, split):
+        ...         return ["first"]
+        ...
+        ...     def read(self, scan_id):
+        ...         return Scan(np.zeros((5, 3), np.float32))
+        >>> Numpy().read("first").points.shape
+        (5, 3)
+    """
+
+    features: tuple[str, ...] = ("x", "y", "z", "remission")
+
+    @abstractmethod
+    def scans(self, split: str) -> Sequence[str]:
+        """List the scans of a split, in order.
+
+        Args:
+            split: `train`, `val`, `test`, or `all` for every scan there is.
+
+        Raises:
+            UserError: The data set is not as it should be.
+        """
+
+    @abstractmethod
+    def read(self, scan_id: str) -> Scan:
+        """Read a scan.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+
+    def has_split(self, split: str) -> bool:
+        """Return whether a split has scans. Override it where this is known without looking at the disk."""
+        return bool(self.scans(split))
+
+    def prediction_name(self, scan_id: str) -> str:
+        """Return the path, within a folder of predictions, of the labels predicted for a scan."""
+        return f"{scan_id}.label"
+
+    def source(self, scan_id: str, what: str = "points") -> str:
+        """Name the file that holds the `points` or the `labels` of a scan, for messages."""
+        return scan_id
+
+    def modes(self, scan_id: str) -> Mapping[int, int] | None:
+        """Return the known subclass of each instance number, or None where the data set knows of none.
+
+        Subclasses are numbered within their class. Clusters are compared with them at the end of a run.
+        """
+        return None
