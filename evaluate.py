@@ -1,7 +1,8 @@
-"""Score a checkpoint: python evaluate.py ckpt=PATH; python evaluate.py --help tells more."""
+"""Score a checkpoint: python evaluate.py ckpt=PATH; python evaluate.py --help shows more."""
 
-from clusterseg.commands.hydra_command import command
-from clusterseg.commands.evaluate import evaluate
+import sys
+
+from clusterseg.commands.front_door import run
 
 if __name__ == "__main__":
-    command("evaluate", evaluate)
+    run("evaluate", sys.argv[1:])

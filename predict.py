@@ -1,7 +1,8 @@
-"""Label point clouds: python predict.py ckpt=PATH input=FILE_OR_FOLDER output=DIR; --help tells more."""
+"""Label point clouds: python predict.py ckpt=PATH input=FILE_OR_FOLDER output=DIR; --help shows more."""
 
-from clusterseg.commands.hydra_command import command
-from clusterseg.commands.predict import predict
+import sys
+
+from clusterseg.commands.front_door import run
 
 if __name__ == "__main__":
-    command("predict", predict)
+    run("predict", sys.argv[1:])

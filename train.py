@@ -1,7 +1,8 @@
-"""Train: python train.py model=spvnas_cluster data.root=DIR; python train.py --help tells more."""
+"""Train: python train.py model=spvnas_cluster data.root=DIR; python train.py --help shows more."""
 
-from clusterseg.commands.hydra_command import command
-from clusterseg.commands.train import train
+import sys
+
+from clusterseg.commands.front_door import run
 
 if __name__ == "__main__":
-    command("train", train)
+    run("train", sys.argv[1:])

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clusterseg.errors import UserError
 from clusterseg.commands.profile import choose_device, read_voxels
+from clusterseg.errors import UserError
 from clusterseg.sparse import Workspace, sparse_tensor
 from clusterseg.sparse.backends import BACKENDS, get_backend
 from clusterseg.sparse.kernel_map import KernelMap

@@ -29,6 +29,7 @@ from clusterseg.synthetic.lidar import Lidar
 from clusterseg.synthetic.scan import take_scan
 from clusterseg.synthetic.town import build_town
 
+CLASS_NAMES = load_label_map("semantickitti").class_names
 CONTROL = Path(__file__).parents[1] / "conf" / "control"
 
 
@@ -71,7 +72,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     feats, coords, labels = load(args.scan, args.batch)
     network = SPVNAS(CONTROL / f"{args.control}.json")
-    head = ClusterHead.default(network.tap_channels["bottleneck"], load_label_map("semantickitti").class_names, ramp_steps=0)
+    head = ClusterHead.default(
+        network.tap_channels["bottleneck"], load_label_map("semantickitti").class_names, ramp_steps=0
+    )
     losses = (CrossEntropy(), LovaszSoftmax())
 
     def forward() -> None:

@@ -34,6 +34,12 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
+def end_process_group() -> None:
+    """End the process group, if there is one; another job may begin its own."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def rank() -> int:
     """Index of this process, 0 without a process group."""
     return dist.get_rank() if is_distributed() else 0

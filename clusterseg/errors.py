@@ -8,3 +8,8 @@ class UserError(Exception):
 
     The message names the file or config key, what was found, what was expected, and the remedy.
     """
+
+
+def error_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or its kind if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

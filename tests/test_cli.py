@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,7 @@ import pytest
 import torch
 from tiny import write_control, write_dataset
 
-from clusterseg.commands.hydra_command import command
-from clusterseg.commands.evaluate import evaluate
-from clusterseg.commands.train import train
+from clusterseg.commands.front_door import run as command
 
 Run = Callable[..., str]
 
@@ -40,7 +39,7 @@ def fails(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         used = settings | given if script == "train" else {"hydra.run.dir": settings["hydra.run.dir"]} | given
         monkeypatch.setattr("sys.argv", [f"{script}.py", *(f"{key}={value}" for key, value in used.items())])
         with pytest.raises(SystemExit) as exit_:
-            command(script, train if script == "train" else evaluate)
+            command(script, sys.argv[1:])
         assert exit_.value.code == 2
         said = capsys.readouterr().err
         assert "Traceback" not in said

@@ -14,11 +14,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 from original_modules import original_weights
 
-from clusterseg.commands.convert_weights import convert_weights
-from clusterseg.build.assembly import CONF, build_backbone, build_task, init_weights, self_contained
+from clusterseg.build.prepare import self_contained
+from clusterseg.build.task import build_backbone, build_task, init_weights
 from clusterseg.cluster.projection import project
+from clusterseg.commands.convert_weights import convert_weights
+from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import load_label_map
+from clusterseg.data.reader import Reader
 from clusterseg.errors import UserError
+from clusterseg.files import CONF
 
 
 def configure(name: str, *overrides: str) -> DictConfig:
@@ -35,8 +39,8 @@ def test_published_cluster_weights_give_the_golden_values(shared: Path, tmp_path
     torch.save({"model": fill_state_dict(names)}, tmp_path / "init")
     control = f"model.backbone.control={shared / 'golden/net.config'}"
     config = configure("train", "model=spvnas_cluster", f"model.init_from={tmp_path / 'init'}", control)
-    self_contained(config)
-    task = build_task(config, load_label_map("semantickitti").class_names, 4).eval()
+    config = self_contained(config)
+    task = build_task(config, Inputs(Reader.features, 0.05, load_label_map("semantickitti"))).eval()
     init_weights(config, task)
     assert task.cluster is not None
     with np.load(shared / "golden/golden_small_batch2.npz") as arrays:

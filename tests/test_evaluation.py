@@ -16,9 +16,9 @@ from benchmark import LEARNING_MAP_INV, benchmark_scores
 from omegaconf import DictConfig
 from tiny_run import configure
 
+from clusterseg.commands.evaluate import evaluate
 from clusterseg.data.scan import read_labels
 from clusterseg.errors import UserError
-from clusterseg.commands.evaluate import evaluate
 from clusterseg.predict.validate import validate
 
 REPOSITORY = Path(__file__).parents[1]

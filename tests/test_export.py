@@ -15,12 +15,17 @@ from original_modules import Original
 from tiny import write_control
 from torch import Tensor, nn
 
-from clusterseg.build.assembly import CONF, build_task, plain, self_contained
 from clusterseg.backbone.pretrained import load_pretrained
-from clusterseg.errors import UserError
+from clusterseg.build.prepare import self_contained
+from clusterseg.build.task import build_task, plain
 from clusterseg.commands.export import export
+from clusterseg.data.inputs import Inputs
+from clusterseg.data.label_map import load_label_map
+from clusterseg.data.reader import Reader
+from clusterseg.errors import UserError
+from clusterseg.files import CONF
 
-CLASSES = tuple(f"class{i}" for i in range(19))
+INPUTS = Inputs(Reader.features, 0.05, load_label_map("semantickitti"))
 
 
 def training(*overrides: str) -> DictConfig:
@@ -29,14 +34,13 @@ def training(*overrides: str) -> DictConfig:
     with open_dict(config):
         del config["hydra"]
         config.name = "test"
-    self_contained(config)
-    return config
+    return self_contained(config)
 
 
 def checkpoint(path: Path, config: DictConfig, seed: int = 0) -> Path:
     """A checkpoint of an untrained task whose every number is random."""
     torch.manual_seed(seed)
-    task = build_task(config, CLASSES, 4)
+    task = build_task(config, INPUTS)
     state = {name: torch.randn_like(v) if v.is_floating_point() else v + 3 for name, v in task.state_dict().items()}
     torch.save({"state_dict": state, "config": plain(config)}, path)
     return path
@@ -76,7 +80,7 @@ def test_a_round_trip_changes_nothing(tmp_path: Path, model: str) -> None:
     config = training(f"model={model}", size)
     own = checkpoint(tmp_path / "own.ckpt", config)
     exported(own, tmp_path / "out.pt")
-    task = build_task(config, CLASSES, 4)
+    task = build_task(config, INPUTS)
     proj = task.cluster.proj if task.cluster is not None else nn.Sequential()
     report = load_pretrained(tmp_path / "out.pt", task.backbone, proj)
     assert (report.missing, report.unexpected) == ((), ())

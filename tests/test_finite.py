@@ -16,12 +16,12 @@ from tiny import write_control, write_dataset
 from tiny_run import configure
 from torch import Tensor
 
-from clusterseg.build.assembly import CONF
 from clusterseg.callbacks import FiniteLoss
+from clusterseg.commands.train import train
 from clusterseg.distributed import rank
 from clusterseg.errors import UserError
+from clusterseg.files import CONF
 from clusterseg.losses import CrossEntropy
-from clusterseg.commands.train import train
 from clusterseg.task import SegmentationTask
 
 Break = Callable[..., None]

@@ -25,9 +25,9 @@ from tiny_run import configure
 from torch.optim import Optimizer
 from wandb_file import records
 
-from clusterseg.build.assembly import CONF
-from clusterseg.data.label_map import load_label_map
 from clusterseg.commands.train import train
+from clusterseg.data.label_map import load_label_map
+from clusterseg.files import CONF
 from clusterseg.runs.wandb import WandbRun, wandb_logger
 
 CLIP, EPOCHS = 0.01, 2

@@ -17,10 +17,10 @@ import torch
 from omegaconf import DictConfig
 from tiny_run import configure
 
-from clusterseg.data.scan import read_labels, read_scan
-from clusterseg.errors import UserError
 from clusterseg.commands.evaluate import evaluate
 from clusterseg.commands.predict import predict
+from clusterseg.data.scan import read_labels, read_scan
+from clusterseg.errors import UserError
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -11,12 +11,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tiny import scan, write_control
 
-from clusterseg.build.assembly import CONF
 from clusterseg.backbone import SPVCNN, SPVNAS, MinkUNet
 from clusterseg.backbone.cost import count_macs, count_parameters, scan_size
+from clusterseg.commands.profile import profile, read_voxels
 from clusterseg.data.scan import write_scan
 from clusterseg.errors import UserError
-from clusterseg.commands.profile import profile, read_voxels
+from clusterseg.files import CONF
 
 
 def configure(*overrides: str) -> DictConfig:

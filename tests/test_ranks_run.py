@@ -15,7 +15,7 @@ from tiny_run import configure
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from clusterseg.build.assembly import build_task, sync_batch_norm
+from clusterseg.build.task import build_task, sync_batch_norm
 from clusterseg.data.batch import Batch, collate
 from clusterseg.task import SegmentationTask
 
@@ -56,7 +56,7 @@ def loss_curve(folder: Path, rank: int = 0, world: int = 1) -> tuple[list[float]
     )
     data = instantiate(config.data, _convert_="all")
     torch.manual_seed(0)
-    task = build_task(config, data.class_names, data.in_channels).double()
+    task = build_task(config, data.inputs).double()
     sync_batch_norm(task, config.trainer.sync_batchnorm)
     task._ddp_params_and_buffers_to_ignore = []
     step = Step(task)

@@ -19,12 +19,12 @@ from omegaconf import DictConfig
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg.commands import train as runs
+from clusterseg.build import training as runs
 from clusterseg.callbacks import LastCheckpoint, Preempted, RandomStates
 from clusterseg.callbacks.preemption import requeue_job
-from clusterseg.runs.checkpoint import newest_whole
-from clusterseg.errors import UserError
 from clusterseg.commands.train import train
+from clusterseg.errors import UserError
+from clusterseg.runs.checkpoint import newest_whole
 
 # Python 3.12 and later warn about fork beside threads, which is how torch starts workers on Linux there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg.errors import UserError
 from clusterseg.commands.evaluate import evaluate
 from clusterseg.commands.train import train
+from clusterseg.errors import UserError
 
 
 @pytest.fixture(scope="module")

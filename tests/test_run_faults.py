@@ -17,9 +17,9 @@ from pytorch_lightning.callbacks import Callback
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
+from clusterseg.commands.train import train
 from clusterseg.errors import UserError
 from clusterseg.runs.faults import explained
-from clusterseg.commands.train import train
 
 STEPS_BEFORE = 2
 

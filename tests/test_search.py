@@ -11,15 +11,15 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tiny import scan
 
-from clusterseg.build.assembly import CONF
 from clusterseg.backbone import SPVNAS
 from clusterseg.backbone.control import read_control
 from clusterseg.backbone.cost import count_macs, count_parameters, scan_size
 from clusterseg.backbone.search_space import SearchSpace
-from clusterseg.data.scan import write_scan
-from clusterseg.errors import UserError
 from clusterseg.commands.profile import read_voxels
 from clusterseg.commands.search import search
+from clusterseg.data.scan import write_scan
+from clusterseg.errors import UserError
+from clusterseg.files import CONF
 
 
 @pytest.fixture

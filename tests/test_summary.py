@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clusterseg.sweeps.summary.__main__ import main
 from omegaconf import OmegaConf
 
 from clusterseg.errors import UserError
 from clusterseg.runs.loggers import CsvLogger
 from clusterseg.runs.outcome import Outcome
 from clusterseg.sweeps.summary import find_runs, print_summary, read_run, summarise, summary_figure
-from clusterseg.sweeps.summary.__main__ import main
 
 Curve = list[tuple[int, float]]
 

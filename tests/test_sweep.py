@@ -20,12 +20,11 @@ from lightning_fabric.strategies.launchers.subprocess_script import _ChildProces
 from omegaconf import DictConfig, OmegaConf
 from tiny import write_control, write_dataset
 
-from clusterseg.build.assembly import CONF
-from clusterseg.commands.hydra_command import command
-from clusterseg.errors import UserError
+from clusterseg.commands.front_door import run as command
 from clusterseg.config.suggestions import composition_mistake
+from clusterseg.errors import UserError
+from clusterseg.files import CONF
 from clusterseg.runs.outcome import read_outcome
-from clusterseg.commands.train import train
 from clusterseg.sweeps.callback import objective
 
 Sweep = Callable[..., tuple[int, str]]
@@ -60,7 +59,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         mode = [] if "hydra.mode=RUN" in arguments else ["-m"]
         monkeypatch.setattr("sys.argv", ["train.py", *mode, *used, *arguments])
         try:
-            command("train", train)
+            command("train", sys.argv[1:])
         except SystemExit as exit_:
             told = capfd.readouterr()
             return int(exit_.code or 0), told.out + told.err
@@ -96,7 +95,7 @@ def test_a_bug_in_a_run_is_logged_and_the_others_go_on(
     def broken(config: DictConfig, run_dir: Path) -> dict[str, float]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("test_sweep.train", broken)
+    monkeypatch.setattr("clusterseg.commands.train.train", broken)
     status, said = sweep("seed=1,2")
     assert status == 2
     assert "error: " in said and "ZeroDivisionError: a bug" in said
@@ -112,7 +111,7 @@ def test_other_ranks_run_the_job_and_not_the_sweep(
     def listen(config: DictConfig, run_dir: Path) -> None:
         seen.append((config, sys.argv[1:], HydraConfig.get().run.dir))
 
-    monkeypatch.setattr("test_sweep.train", listen)
+    monkeypatch.setattr("clusterseg.commands.train.train", listen)
     assert sweep("sweep=tap", "seed=5,6")[0] == 0
     assert len(seen) == 4
     for number, (config, arguments, folder) in enumerate(seen):
@@ -138,7 +137,7 @@ def test_a_rank_that_failed_ends_its_job_only(
         watchmen[-1][0].start()
         raise UserError("a rank is lost")
 
-    monkeypatch.setattr("test_sweep.train", lose_a_rank)
+    monkeypatch.setattr("clusterseg.commands.train.train", lose_a_rank)
     status, said = sweep("seed=1,2") if runs > 1 else sweep("hydra.mode=RUN", f"hydra.run.dir={tmp_path / 'run'}")
     assert (status, said.count("error: "), len(watchmen)) == (2, runs, runs)
     for watchman, ranks in watchmen:

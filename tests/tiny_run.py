@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 from tiny import write_control, write_dataset
 
-from clusterseg.build.assembly import CONF
 from clusterseg.commands.train import train
+from clusterseg.files import CONF
 
 
 def configure(name: str, *overrides: str) -> DictConfig:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import ListConfig
 
-from clusterseg.build.assembly import build_backbone
 from clusterseg.backbone import Backbone
+from clusterseg.config.trusted import build_trusted
+from clusterseg.data.inputs import Inputs
+from clusterseg.data.label_map import LabelMap
+from clusterseg.errors import UserError, error_line
 from clusterseg.runs.checkpoint import backbone_weights, read_checkpoint
-from clusterseg.data.label_map import LabelMap, load_label_map
-from clusterseg.errors import UserError
-
-IN_CHANNELS = 4  # x, y, z, remission
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,21 +23,35 @@ class Networks:
 
     Attributes:
         paths: The checkpoints.
-        config: The configuration that the first was trained with.
+        config: The configuration that the first was trained with, as plain containers. It came out of a file: build
+            nothing from it but by `build_trusted`.
         networks: The backbones alone, without heads.
-        label_map: The classes.
-        voxel_size: Edge of a voxel in metres.
+        inputs: The features, voxels and classes of all.
     """
 
     paths: tuple[str, ...]
-    config: DictConfig
+    config: Mapping[str, Any]
     networks: tuple[Backbone, ...]
-    label_map: LabelMap
-    voxel_size: float
+    inputs: Inputs
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The classes."""
+        return self.inputs.label_map
+
+    @property
+    def voxel_size(self) -> float:
+        """Edge of a voxel in metres."""
+        return self.inputs.voxel_size
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the input channels."""
+        return self.inputs.features
 
 
 def checkpoint_paths(setting: Any) -> tuple[str, ...]:
-    """The paths in ``ckpt=PATH`` or ``ckpt=[A,B]``.
+    """Return the paths in `ckpt=PATH` or `ckpt=[A,B]`.
 
     Raises:
         UserError: There is none.
@@ -48,44 +62,68 @@ def checkpoint_paths(setting: Any) -> tuple[str, ...]:
     return tuple(str(path) for path in paths)
 
 
-def read_networks(setting: Any) -> Networks:
-    """Read ``ckpt=PATH``, or the ensemble ``ckpt=[A,B]``.
+def read_networks(setting: Any, trust: Sequence[str] = ()) -> Networks:
+    """Read `ckpt=PATH`, or the ensemble `ckpt=[A,B]`.
+
+    Args:
+        setting: A path, or several.
+        trust: Modules whose classes a checkpoint may name besides ours.
 
     Raises:
-        UserError: A file is wrong, or the checkpoints do not predict the same classes from the same voxels.
+        UserError: A file is wrong, names a class that is not trusted, or the checkpoints do not predict the same
+            classes from the same voxels.
     """
     paths = checkpoint_paths(setting)
-    first: tuple[Any, ...] | None = None
-    networks = []
-    for path in paths:
-        checkpoint = read_checkpoint(path)
-        config = OmegaConf.create(checkpoint["config"])
-        data = config.get("data") or {}
-        inputs = (str(data.get("label_map", "semantickitti")), float(data.get("voxel_size", 0.05)))
-        first = first or (config, inputs)
-        if inputs != first[1]:
+    checkpoints = [read_checkpoint(path) for path in paths]
+    inputs = [Inputs.of_checkpoint(checkpoint) for checkpoint in checkpoints]
+    for path, other in zip(paths, inputs, strict=True):
+        if other.plain() != inputs[0].plain():
             raise UserError(
-                f"ckpt={path} was trained with data.label_map={inputs[0]}, data.voxel_size={inputs[1]}, "
-                f"{paths[0]} with {first[1][0]}, {first[1][1]}; an ensemble needs the same in all"
+                f"ckpt={path} was trained with {_shown(other)}, {paths[0]} with {_shown(inputs[0])}; an ensemble needs "
+                "the same in all"
             )
-        networks.append(_build(config, checkpoint, load_label_map(inputs[0]), path))
-    assert first is not None
-    return Networks(paths, first[0], tuple(networks), load_label_map(first[1][0]), first[1][1])
+    networks = (build_network(*pair, inputs[0], trust) for pair in zip(paths, checkpoints, strict=True))
+    return Networks(paths, checkpoints[0]["config"], tuple(networks), inputs[0])
 
 
-def _build(config: DictConfig, checkpoint: dict[str, Any], label_map: LabelMap, path: str) -> Backbone:
+def _shown(inputs: Inputs) -> str:
+    return (
+        f"data.label_map={inputs.label_map.name}, data.voxel_size={inputs.voxel_size}, "
+        f"features {', '.join(inputs.features)}"
+    )
+
+
+def build_network(
+    path: str, checkpoint: Mapping[str, Any], inputs: Inputs, trust: Sequence[str] = (), engine: str | None = None
+) -> Backbone:
+    """Build the network of a checkpoint, with its weights.
+
+    Args:
+        path: The checkpoint, for messages.
+        checkpoint: Its content.
+        inputs: What the network expects.
+        trust: See `read_networks`.
+        engine: Of the sparse convolutions; None takes that of the training, or on a machine without a GPU `native`.
+
+    Raises:
+        UserError: The checkpoint names a class that is not trusted, or its weights do not fit.
+    """
     weights = backbone_weights(checkpoint)
     bias = weights.get("classifier.linear.bias")
-    if bias is not None and bias.numel() != label_map.num_classes:
+    if bias is not None and bias.numel() != inputs.label_map.num_classes:
         raise UserError(
-            f"ckpt={path} predicts {bias.numel()} classes, the data has {label_map.num_classes} "
-            f"({label_map.name}); use data with the classes that it was trained on"
+            f"ckpt={path} predicts {bias.numel()} classes, the data has {inputs.label_map.num_classes} "
+            f"({inputs.label_map.name}); use data with the classes that it was trained on"
         )
-    if not torch.cuda.is_available():
-        config.model.backbone.backend = "native"  # the engine of the training may need a GPU
-    backbone = build_backbone(config, IN_CHANNELS, label_map.num_classes)
+    settings = dict(checkpoint["config"]["model"]["backbone"])
+    if "backend" in settings:  # a network of another package may have no such setting
+        settings["backend"] = engine or (settings["backend"] if torch.cuda.is_available() else "native")
+    sizes = {"in_channels": len(inputs.features), "num_classes": inputs.label_map.num_classes}
+    backbone: Any = build_trusted(settings, trust, f"ckpt={path}", "model.backbone", **sizes)
+    if not isinstance(backbone, Backbone):
+        raise UserError(f"ckpt={path}: model.backbone is a {type(backbone).__name__}, expected a Backbone")
     try:
         backbone.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"ckpt={path} does not fit its own network: {error}") from None
+        raise UserError(f"ckpt={path} does not fit its own network: {error_line(error)}") from None
     return backbone

@@ -5,99 +5,127 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float32, Int64
+from pydantic import Field
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from clusterseg.config.signatures import checked, nearest
 from clusterseg.data.batch import collate
-from clusterseg.data.scan import read_labels, read_scan
+from clusterseg.data.dataset import ScanDataset
+from clusterseg.errors import UserError
 from clusterseg.files import write_file
 from clusterseg.metrics import agreement
-from clusterseg.synthetic.modes import MODES_FILE, read_modes
 from clusterseg.task import SegmentationTask
 from clusterseg.viz.clusters import Scene, cluster_figure, save_figure
 
 log = logging.getLogger("clusterseg")
 
 
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """What the head makes of a scan.
+
+    Attributes:
+        xyz: Metres.
+        targets: Train id of each point.
+        subclass: Cluster of each point within its class, or -1.
+        mode: Known subclass of each point within its class, or -1.
+    """
+
+    xyz: Float32[np.ndarray, "points 3"]
+    targets: Int64[np.ndarray, " points"]
+    subclass: Int64[np.ndarray, " points"]
+    mode: Int64[np.ndarray, " points"]
+
+
+@checked("callbacks.clusters")
 class ClusterReport(Callback):
-    """Writes ``clusters.png``, and ``clusters.json`` where the scans have known subclasses (streets).
+    """Writes `clusters.png`, and `clusters.json` where the data set knows of subclasses (streets).
+
+    A report that cannot be made is logged as a warning; the run has finished all the same.
 
     Args:
         folder: Where to write.
-        show: Name of the class shown point by point.
+        show: Name of the class shown point by point. None takes the first class.
         scans: Scans of the validation split that are looked at (of the training split where there is none).
         scenes: How many of them are drawn.
     """
 
-    def __init__(self, folder: Path, show: str = "car", scans: int = 8, scenes: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        show: str | None = "car",
+        scans: Annotated[int, Field(ge=1)] = 8,
+        scenes: Annotated[int, Field(ge=0)] = 2,
+    ) -> None:
         self.folder, self.show, self.scans, self.scenes = folder, show, scans, scenes
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a class that the data does not have.
+
+        Raises:
+            UserError: `show` names no class.
+        """
+        assert isinstance(pl_module, SegmentationTask)
+        names = pl_module.class_names
+        if pl_module.cluster is not None and self.show is not None and self.show not in names:
+            raise UserError(
+                f"callbacks.clusters.show={self.show}: no such class{nearest(self.show, names)}; choose one of "
+                f"{', '.join(names)}, or null"
+            )
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the report, on rank 0."""
         assert isinstance(pl_module, SegmentationTask)
         if pl_module.cluster is None or not trainer.is_global_zero:
             return
+        try:
+            self._report(trainer, pl_module)
+        except Exception as error:  # a report on the run is not worth the run
+            log.warning("no report on the clusters: %s", error)
+
+    def _report(self, trainer: pl.Trainer, task: SegmentationTask) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
-        dataset = data.dataset("val" if data.sequences["val"] else "train")
-        scenes: list[Scene] = []
-        tables: dict[int, Tensor] = {}
-        for files, targets, subclass in self._look(pl_module, dataset):
-            if len(scenes) < self.scenes:
-                shown = np.where(targets == self._class(pl_module), subclass, -1)
-                scenes.append((read_scan(files.scan)[:, :3], shown))
-            if (files.scan.parents[1] / MODES_FILE).is_file():
-                self._count(tables, files, targets, subclass, pl_module)
-        self._draw(trainer, pl_module, data, scenes)
-        self._tell(tables, pl_module.class_names)
+        looked = list(self._look(task, data.dataset("val" if data.has_validation else "train")))
+        shown = task.class_names.index(self.show) if self.show is not None else 0
+        scenes = [(scan.xyz, np.where(scan.targets == shown, scan.subclass, -1)) for scan in looked[: self.scenes]]
+        self._draw(trainer, task, data.label_map.colours, scenes, task.class_names[shown])
+        self._compare(looked, task.class_names)
 
-    def _class(self, task: SegmentationTask) -> int:
-        return task.class_names.index(self.show) if self.show in task.class_names else 0
-
-    def _look(self, task: SegmentationTask, dataset: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        """The files, the targets and the subclasses of the points of each scan."""
+    def _look(self, task: SegmentationTask, dataset: ScanDataset) -> Iterator[_Looked]:
         assert task.cluster is not None
         training = task.training
         task.eval()
         for index in range(min(self.scans, len(dataset))):
+            scan = dataset.read(index)
             batch = collate([dataset[index]]).to(task.device)
             with torch.no_grad():
                 subclass = task.cluster.subclasses(task(batch).taps[task.cluster.tap], batch.targets)[batch.inverse_map]
             same = batch.targets[batch.inverse_map] == batch.point_targets
-            subclass = torch.where(same, subclass, -1)
-            yield dataset.files[index], batch.point_targets.cpu().numpy(), subclass.cpu().numpy()
+            yield _Looked(
+                scan.points[:, :3],
+                batch.point_targets.cpu().numpy(),
+                torch.where(same, subclass, -1).cpu().numpy(),
+                _modes(dataset, index, scan.labels),
+            )
         task.train(training)
 
-    def _count(
-        self, tables: dict[int, Tensor], files: Any, targets: np.ndarray, subclass: np.ndarray, task: SegmentationTask
-    ) -> None:
-        """Add a scan's points to the tables of subclass against known mode, one table a class."""
-        assert task.cluster is not None
-        modes = {instance: mode for instance, (_, mode) in read_modes(files.scan.parents[1]).items()}
-        lookup = np.full(2**16, -1)
-        lookup[list(modes)] = list(modes.values())
-        mode = lookup[read_labels(files.label, len(targets)) >> 16]
-        clusters = task.cluster.centers.seeded.shape[1]
-        for c in range(len(task.class_names)):
-            rows = (targets == c) & (mode >= 0) & (subclass >= 0)
-            pairs = torch.from_numpy(subclass[rows] * 16 + mode[rows])
-            counted = torch.bincount(pairs, minlength=clusters * 16).view(clusters, 16)
-            tables[c] = tables[c] + counted if c in tables else counted
-
-    def _draw(self, trainer: pl.Trainer, task: SegmentationTask, data: Any, scenes: list[Scene]) -> None:
+    def _draw(self, trainer: pl.Trainer, task: SegmentationTask, colours: Any, scenes: list[Scene], shown: str) -> None:
         assert task.cluster is not None
         centers = task.cluster.centers
         seeded = centers.seeded.cpu()
         classes = seeded.nonzero()[:, 0].numpy()
         vectors = centers.vectors.cpu()[seeded].numpy()
-        shown = task.class_names[self._class(task)]
-        figure = cluster_figure(vectors, classes, task.class_names, data.label_map.colours, scenes, shown)
+        figure = cluster_figure(vectors, classes, task.class_names, colours, scenes, shown)
         save_figure(figure, self.folder / "clusters.png")
         log.info("clusters: %s", self.folder / "clusters.png")
         for logger in trainer.loggers:
@@ -106,10 +134,39 @@ class ClusterReport(Callback):
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_figure("clusters", figure, trainer.global_step)
 
-    def _tell(self, tables: dict[int, Tensor], class_names: tuple[str, ...]) -> None:
-        found = {class_names[c]: vars(agreement(table)) for c, table in tables.items() if table.sum() > 1}
+    def _compare(self, looked: list[_Looked], class_names: tuple[str, ...]) -> None:
+        """Write how well clusters match the known subclasses, where there are any."""
+        tables = {name: _table(looked, c) for c, name in enumerate(class_names)}
+        found = {name: vars(agreement(table)) for name, table in tables.items() if table.sum() > 1}
         if not found:
             return
         write_file(self.folder / "clusters.json", json.dumps(found, indent=2) + "\n")
         mean = {key: float(np.mean([row[key] for row in found.values()])) for key in ("ari", "purity", "purity_of_one")}
         log.info("subclasses against the known modes, mean over %d classes: %s", len(found), mean)
+
+
+def _modes(dataset: ScanDataset, index: int, labels: np.ndarray | None) -> Int64[np.ndarray, " points"]:
+    """The known subclass of each point, or -1."""
+    modes = dataset.reader.modes(dataset.scan_ids[index])
+    if labels is None:
+        return np.zeros(0, np.int64)
+    lookup = np.full(2**16, -1)
+    if modes:
+        lookup[list(modes)] = list(modes.values())
+    found: np.ndarray = lookup[(labels >> 16) & 0xFFFF]
+    return found
+
+
+def _table(looked: list[_Looked], class_id: int) -> Tensor:
+    """Points of a class by cluster and known subclass."""
+    pairs = [
+        np.stack([scan.subclass[rows], scan.mode[rows]])
+        for scan in looked
+        for rows in [(scan.targets == class_id) & (scan.mode >= 0) & (scan.subclass >= 0)]
+    ]
+    clusters, modes = np.concatenate([*pairs, np.zeros((2, 0), np.int64)], axis=1)
+    if not len(clusters):
+        return torch.zeros(1, 1, dtype=torch.int64)
+    width = int(modes.max()) + 1
+    counted = torch.bincount(torch.from_numpy(clusters * width + modes))
+    return torch.nn.functional.pad(counted, (0, -len(counted) % width)).view(-1, width)

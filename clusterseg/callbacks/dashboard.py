@@ -8,7 +8,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from clusterseg.viz.runs import METRICS, dashboard
+from clusterseg.viz.runs import METRICS, write_runs
 
 log = logging.getLogger("clusterseg")
 
@@ -28,6 +28,6 @@ class Dashboard(Callback):
         if not trainer.is_global_zero or not (self.folder / METRICS).is_file():
             return
         try:
-            log.info("dashboard: %s", dashboard([self.folder]))
+            log.info("dashboard: %s", write_runs([self.folder]))
         except Exception as error:  # a picture of the run is not worth the run
-            log.warning("no dashboard (%s); later: python -m clusterseg.viz.runs %s", error, self.folder)
+            log.warning("no dashboard (%s); later: clusterseg dashboard %s", error, self.folder)

@@ -5,28 +5,28 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Integer, UInt8
 from matplotlib.image import imread
+from pydantic import Field
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from clusterseg.config.signatures import checked
 from clusterseg.data.batch import Batch
-from clusterseg.data.scan import read_scan
-from clusterseg.data.sequences import ScanFiles
 from clusterseg.distributed import gather_objects
-from clusterseg.errors import UserError
 from clusterseg.files import write_file
 from clusterseg.viz.bev import bev_strip, panels
 from clusterseg.viz.figures import png
 
 log = logging.getLogger("clusterseg")
 FOLDER = "pictures"
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class _Kept:
     prediction: UInt8[np.ndarray, " points"]
 
 
+@checked("callbacks.pictures")
 class BevPictures(Callback):
     """Writes ``pictures/XX_NNNNNN/step_SSSSSS.png`` and sends it to wandb and tensorboard where they are on.
 
@@ -50,11 +51,9 @@ class BevPictures(Callback):
         every: Validations from one set of pictures to the next.
     """
 
-    def __init__(self, folder: Path, scans: int = 2, every: int = 1) -> None:
-        if scans < 1 or every < 1:
-            raise UserError(f"callbacks.pictures: scans={scans}, every={every}: expected numbers from 1")
+    def __init__(self, folder: Path, scans: Count = 2, every: Count = 1) -> None:
         self.folder, self.scans, self.every = folder / FOLDER, scans, every
-        self._files: dict[str, ScanFiles] = {}
+        self._chosen: dict[str, int] = {}
         self._kept: list[_Kept] = []
         self._validations = 0
 
@@ -75,26 +74,26 @@ class BevPictures(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the scans, if it is time."""
-        self._files, self._kept = {}, []
+        self._chosen, self._kept = {}, []
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             if self._validations % self.every == 0:
-                files = trainer.datamodule.dataset("val").files[: self.scans]  # type: ignore[attr-defined]
-                self._files = {entry.scan_id: entry for entry in files}
+                scan_ids = trainer.datamodule.dataset("val").scan_ids[: self.scans]  # type: ignore[attr-defined]
+                self._chosen = {scan_id: index for index, scan_id in enumerate(scan_ids)}
             self._validations += 1
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
     ) -> None:
         """Keep the predictions for the chosen scans."""
-        if self._files.keys() & set(batch.scan_ids):
+        if self._chosen.keys() & set(batch.scan_ids):
             assert isinstance(outputs, Tensor)
             columns = [_scans(batch, values) for values in (batch.point_targets, outputs)]
             rows = zip(batch.scan_ids, *columns, strict=True)
-            self._kept += [_Kept(*row) for row in rows if row[0] in self._files]
+            self._kept += [_Kept(*row) for row in rows if row[0] in self._chosen]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the scans of all ranks, on rank 0."""
-        if not self._files:
+        if not self._chosen:
             return
         kept = [scan for scans in gather_objects(self._kept) for scan in scans]
         if trainer.is_global_zero:
@@ -106,8 +105,9 @@ class BevPictures(Callback):
 
     def _show(self, trainer: pl.Trainer, scan: _Kept) -> None:
         """Write the picture of a scan and hand it to the loggers."""
-        colours = trainer.datamodule.label_map.colours  # type: ignore[attr-defined]
-        xyz = read_scan(self._files[scan.scan_id].scan)[:, :3]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        colours = data.label_map.colours
+        xyz = data.dataset("val").read(self._chosen[scan.scan_id]).points[:, :3]
         figure = bev_strip(xyz, panels(xyz, scan.truth, scan.prediction, colours))
         step, name = max(trainer.global_step - 1, 0), scan.scan_id.replace("/", "_")
         path = self.folder / name / f"step_{step:06d}.png"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
-from clusterseg.runs.checkpoint import PREVIOUS
+from clusterseg.config.signatures import checked
 from clusterseg.distributed import gather_objects
 from clusterseg.files import link_or_copy, replacing, temporary_name
+from clusterseg.runs.checkpoint import PREVIOUS
 
 
+@checked("callbacks.last")
 class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt``, from which a run can be resumed exactly.
 
@@ -28,7 +31,7 @@ class LastCheckpoint(Checkpoint):
         every_n_steps: Optimiser steps between two more writes, or None.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
+    def __init__(self, folder: Path, every_n_steps: Annotated[int, Field(ge=1)] | None = None) -> None:
         self.path = folder / "checkpoints" / "last.ckpt"
         self.every_n_steps = every_n_steps
         self._step = 0

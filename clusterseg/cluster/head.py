@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from clusterseg.cluster.assignment import Members, share, usage_entropy
 from clusterseg.cluster.bank import Bank
 from clusterseg.cluster.centers import Centers
 from clusterseg.cluster.contrast import MIN_TEMPERATURE, bank_contrast, contrast
-from clusterseg.cluster.assignment import Members, share, usage_entropy
 from clusterseg.cluster.projection import project, projection_mlp, unit_rows
 from clusterseg.cluster.sampling import Anchors, gather_anchors, sample_anchors
 from clusterseg.cluster.settings import clusters_by_class, default_settings, require_fitting

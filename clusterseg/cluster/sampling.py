@@ -15,8 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from clusterseg.distributed import all_gather, rank
-from clusterseg.gradients import take_rows
-from clusterseg.gradients import at_least_float32
+from clusterseg.gradients import at_least_float32, take_rows
 
 KEY_RANGE = 2**32  # keys are integers below; a sort code is group * KEY_RANGE + key
 LAST = torch.iinfo(torch.int64).max  # sorts behind every code

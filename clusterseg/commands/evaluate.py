@@ -1,34 +1,30 @@
-"""Scores of checkpoints on scans, and the benchmark's submission: what evaluate.py calls."""
+"""Score a checkpoint on labelled scans: `clusterseg evaluate ckpt=PATH`."""
 
 from __future__ import annotations
 
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import DataLoader
+from omegaconf import DictConfig
 
-from clusterseg.callbacks import progress
-from clusterseg.data.batch import Batch
+from clusterseg.build.ensemble import checkpoint_paths
+from clusterseg.build.evaluation import SplitData, build
+from clusterseg.data.reader import Reader
+from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.distributed import rank
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
-from clusterseg.viz.gallery import Gallery
 from clusterseg.metrics import Scores
-from clusterseg.build.ensemble import Networks, checkpoint_paths, read_networks
-from clusterseg.predict.submission import LabelWriter, conclude, pack
 from clusterseg.predict.metrics import Tally
-from clusterseg.predict.task import PredictionTask, Sink
-from clusterseg.predict.views import choose_views
+from clusterseg.predict.submission import LabelWriter, conclude, pack
+from clusterseg.predict.task import PredictedScan, PredictionTask, Sink
 from clusterseg.predict.voter import Voter
-from clusterseg.commands.train import save_config
+from clusterseg.runs.folder import save_config
 from clusterseg.viz.confusion import write_confusion
+from clusterseg.viz.gallery import Gallery
 from clusterseg.viz.report import write_comparison, write_report
 from clusterseg.viz.tables import MEANS, difference_rows, print_comparison, print_scores
 
@@ -77,87 +73,61 @@ def compare(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
 def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]:
     """Score one checkpoint, or several as an ensemble; see `evaluate`."""
-    networks = read_networks(checkpoints)
-    data = eval_data(config, networks)
-    scan_ids = [files.scan_id for files in data.dataset(config.split).files]
-    gallery = Gallery(scan_ids, config.pictures, networks.label_map)
-    sinks: list[Sink] = [gallery]
-    if config.split == "test":
-        sinks.append(LabelWriter(run_dir / "submission", networks.label_map))
-    voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size)
-    task = PredictionTask(voter, data.num_classes, sinks)
-    trainer = eval_trainer(config, str(networks.config.trainer.precision))
-    trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
+    parts = build(config, checkpoints)
+    data, networks, label_map = parts.data, parts.networks, parts.networks.inputs.label_map
+    scan_ids = data.dataset(config.split).scan_ids
+    gallery = Gallery(scan_ids, config.pictures, label_map)
+    labels = LabelWriter(run_dir / "submission", data.reader.prediction_name, label_map)
+    sinks: list[Sink] = [gallery, labels] if config.split == "test" else [gallery]
+    voter = Voter(networks.networks, parts.views, networks.inputs.voxel_size)
+    task = PredictionTask(voter, label_map.num_classes, sinks)
+    parts.trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
     tally, scans = task.tally_of_all(), gallery.of_all()
     facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
-    result = as_dict(tally, data.class_names) | task.cost_of_all() | facts
-    if trainer.is_global_zero:
+    result = as_dict(tally, label_map.class_names) | task.cost_of_all() | facts
+    if parts.trainer.is_global_zero:
         print_scores(result, f"{', '.join(networks.paths)} on {config.split}")
-        write_file(run_dir / "metrics.json", as_text(result))
-        confusion = write_confusion(tally.confusion.sum(0), data.class_names, run_dir)
-        pictures = gallery.write(scans, run_dir) if scans else {}
-        training_run = Path(result["checkpoints"][0]).absolute().parents[1]
-        title = f"Evaluation on {config.split}"
-        write_report(run_dir / "report.html", title, result, confusion, pictures, training_run)
-        log.info("wrote metrics.json and report.html into %s", run_dir)
-        if "wandb" in config.logger:
-            logger = instantiate(config.logger.wandb, save_dir=str(run_dir))
-            means = {f"{config.split}/{name}": result[name] for name in MEANS if result[name] is not None}
-            gallery.log(logger, scans, means)
+        write(result, tally, scans, gallery, run_dir)
+        log_to_wandb(config, result, scans, gallery, run_dir)
         if config.split == "test":
-            pack(run_dir / "submission", scan_ids, run_dir / "submission.zip")
-            conclude(run_dir / "submission.zip", data.root)
+            submit(data.reader, scan_ids, run_dir)
     return result
+
+
+def write(result: dict[str, Any], tally: Tally, scans: list[PredictedScan], gallery: Gallery, run_dir: Path) -> None:
+    """Write `metrics.json`, `confusion.csv`, the pictures and `report.html`."""
+    write_file(run_dir / "metrics.json", as_text(result))
+    confusion = write_confusion(tally.confusion.sum(0), gallery.label_map.class_names, run_dir)
+    pictures = gallery.write(scans, run_dir) if scans else {}
+    checkpoint = Path(result["checkpoints"][0]).absolute()
+    training_run = checkpoint.parents[1] if len(checkpoint.parents) > 1 else None
+    title = f"Evaluation on {result['split']}"
+    write_report(run_dir / "report.html", title, result, confusion, pictures, training_run)
+    log.info("wrote metrics.json and report.html into %s", run_dir)
+
+
+def log_to_wandb(
+    config: DictConfig, result: dict[str, Any], scans: list[PredictedScan], gallery: Gallery, run_dir: Path
+) -> None:
+    """Send scores and scans to wandb, if `logger=wandb`."""
+    if "wandb" in config.logger:
+        logger = instantiate(config.logger.wandb, save_dir=str(run_dir))
+        means = {f"{config.split}/{name}": result[name] for name in MEANS if result[name] is not None}
+        gallery.log(logger, scans, means)
+
+
+def submit(reader: Reader, scan_ids: list[str], run_dir: Path) -> None:
+    """Pack the benchmark's submission and check it; labels of other data sets stay single files."""
+    if not isinstance(reader, SemanticKittiReader):
+        log.info("labels are in %s", run_dir / "submission")
+        return
+    pack(run_dir / "submission", map(reader.prediction_name, scan_ids), run_dir / "submission.zip")
+    conclude(run_dir / "submission.zip", reader.root)
 
 
 def as_text(result: dict[str, Any]) -> str:
     """JSON as it is written."""
     return json.dumps(result, indent=2, allow_nan=False) + "\n"
-
-
-class SplitData(pl.LightningDataModule):
-    """One split of a data module as what a Trainer validates on; it knows the ranks by then, and deals the scans out.
-
-    Args:
-        data: Has `eval_dataloader`.
-        split: See there.
-    """
-
-    def __init__(self, data: Any, split: str) -> None:
-        super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks is no mistake
-        self.data, self.split = data, split
-
-    def val_dataloader(self) -> DataLoader:
-        """Every scan of the split once, over all ranks together."""
-        self.data.trainer = self.trainer
-        loader: DataLoader = self.data.eval_dataloader(self.split)
-        return loader
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Copy a batch to the device without waiting for the copy."""
-        moved: Batch = self.data.transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved
-
-
-def eval_data(config: DictConfig, networks: Networks) -> Any:
-    """The data module of the first checkpoint, with what ``config.data`` sets otherwise."""
-    given = {key: value for key, value in config.data.items() if value is not None}
-    settings = OmegaConf.merge(networks.config.data, OmegaConf.create({**given, "keep_points": True}))
-    return instantiate(settings, _convert_="all")
-
-
-def eval_trainer(config: DictConfig, precision: str) -> pl.Trainer:
-    """A Trainer without loggers and checkpoints, in the precision of the training unless another one is asked for."""
-    trainer: pl.Trainer = instantiate(
-        config.trainer,
-        precision=config.precision or precision,
-        logger=False,
-        callbacks=[progress()],
-        enable_progress_bar=sys.stdout.isatty(),
-        enable_checkpointing=False,
-    )
-    return trainer
 
 
 def as_dict(tally: Tally, class_names: tuple[str, ...]) -> dict[str, Any]:

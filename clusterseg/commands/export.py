@@ -1,4 +1,4 @@
-"""Weights for other programs: `python -m clusterseg.commands.export ckpt=PATH format=torchsparse output=FILE`."""
+"""Write weights for other programs: `clusterseg export ckpt=PATH output=FILE`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
-from clusterseg.build.assembly import build_backbone
-from clusterseg.backbone import Backbone
 from clusterseg.backbone.published import published_state
-from clusterseg.runs.checkpoint import AtomicCheckpointIO, backbone_weights, read_checkpoint
-from clusterseg.commands.hydra_command import command
+from clusterseg.build.ensemble import build_network
+from clusterseg.build.evaluation import trusted
+from clusterseg.data.inputs import Inputs
 from clusterseg.errors import UserError
+from clusterseg.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
 
 log = logging.getLogger("clusterseg")
 
 
 def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
-    """Write the weights of ``config.ckpt`` as ``{"model": state_dict}`` for the original code with TorchSparse.
+    """Write the weights of `config.ckpt` as `{"model": state_dict}` for the original code with TorchSparse.
 
     Returns:
         The state dict.
@@ -33,41 +33,41 @@ def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
             f"format={config.format}: expected torchsparse. The layers of a sparse network depend on where the scan's "
             "voxels lie, which TorchScript and ONNX have no operators for"
         )
-    checkpoint = read_checkpoint(config.ckpt)
-    output = Path(str(config.output)).expanduser()
-    if output.is_dir():
-        raise UserError(f"output={output} is a folder; give the path of the file to write")
-    if output.exists() and output.samefile(config.ckpt):
-        raise UserError(f"output={output} is the checkpoint itself; give another path")
+    path = Path(str(config.ckpt)).expanduser()
+    checkpoint = read_checkpoint(path)
+    output = output_file(config.output, path, "the checkpoint")
     prefix = "cluster.proj."
     weights = checkpoint["state_dict"]
     proj = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    state = published_state(trained_backbone(checkpoint, str(config.ckpt)), proj)
-    try:
-        AtomicCheckpointIO().save_checkpoint({"model": state}, output)
-    except OSError as error:
-        raise UserError(f"output={output} cannot be written ({error.strerror}); give another path") from None
+    state = published_state(
+        build_network(str(path), checkpoint, Inputs.of_checkpoint(checkpoint), trusted(config), "native"), proj
+    )
+    save(output, {"model": state})
     log.info("wrote %s: %d tensors, %s numbers", output, len(state), f"{sum(v.numel() for v in state.values()):,}")
     return state
 
 
-def trained_backbone(checkpoint: dict[str, Any], path: str) -> Backbone:
-    """The network of a checkpoint, with its weights.
+def output_file(setting: Any, source: Path, noun: str) -> Path:
+    """Return the file to write.
 
     Raises:
-        UserError: The weights do not fit the network of the checkpoint's configuration.
+        UserError: It is a folder, or the very file that is read.
     """
-    weights = backbone_weights(checkpoint)
+    output = Path(str(setting)).expanduser()
+    if output.is_dir():
+        raise UserError(f"output={output} is a folder; give the path of the file to write")
+    if output.exists() and output.samefile(source):
+        raise UserError(f"output={output} is {noun} itself; give another path")
+    return output
+
+
+def save(output: Path, content: dict[str, Any]) -> None:
+    """Write a file of tensors, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     try:
-        classes, in_channels = weights["classifier.linear.bias"].numel(), weights["stem.0.kernel"].shape[1]
-        config = OmegaConf.create(checkpoint["config"])
-        config.model.backbone.backend = "native"  # the engine of the training may not be installed here
-        backbone = build_backbone(config, in_channels, classes)
-        backbone.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"ckpt={path} does not fit its own network: {error}") from None
-    return backbone
-
-
-if __name__ == "__main__":
-    command("export", export)
+        AtomicCheckpointIO().save_checkpoint(content, output)
+    except OSError as error:
+        raise UserError(f"output={output} cannot be written ({error.strerror}); give another path") from None

@@ -1,4 +1,4 @@
-"""Commands with Hydra configurations: a mistake of the user gives one message, a bug gives its traceback."""
+"""Run a command on a Hydra configuration: a user's mistake gives one message, a bug gives its traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,52 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from clusterseg.build.assembly import CONF
-from clusterseg.errors import UserError
 from clusterseg.config.suggestions import composition_mistake
+from clusterseg.errors import UserError
+from clusterseg.files import CONF
 from clusterseg.sweeps.callback import ending_sweep, objective, one_job, record_failure
 
+Function = Callable[[DictConfig, Path], Any]
 
-def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> None:
-    """Run a command: compose ``config_name`` with the command line, call ``function(config, run_dir)``, exit.
 
-    A sweeper gets to know the metric that ``optimize`` names. Exit status 2 is a mistake of the user, or a sweep with
-    failed runs, told on standard error.
+def run_command(config_name: str, function: Function, arguments: Sequence[str], program: Sequence[str]) -> None:
+    """Compose `config_name` with the arguments, call `function(config, run_dir)`, and exit on a mistake.
+
+    A sweeper gets the metric that `optimize` names. Exit status 2 is a mistake of the user, or a sweep with failed
+    runs, written to standard error.
+
+    Args:
+        config_name: A file in `conf`.
+        function: The command.
+        arguments: `key=value` and Hydra's flags.
+        program: What stands before them on the command line, such as `["clusterseg", "train"]`; the other ranks of a
+            job are started with it.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed with a traceback
     quieten()
-
+    given = sys.argv
     mistakes: list[str] = []
+    ours = [False]  # whether our code runs, not Hydra's, which makes the run folder before
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def main(config: DictConfig) -> Any:
         quieten()  # a launcher may give a job a process of its own
+        sys.argv = [*program, *sys.argv[1:]]
         folder = Path(HydraConfig.get().runtime.output_dir)
+        ours[0] = True
         try:
-            with one_job(folder):
-                return objective(config, function(config, folder))
+            with one_job(folder, program):
+                result = objective(config, function(config, folder))
         except Exception as error:
+            result = None
             if not record_failure(folder, error, explain(error)):
                 mistakes.append(_explained(error))
+        finally:
+            sys.argv = [program[0], *sys.argv[len(program) :]]
+        ours[0] = False
+        return result
 
+    sys.argv = [program[0], *arguments]  # what Hydra reads
     try:
         with ending_sweep(mistakes):
             main()
@@ -53,8 +71,12 @@ def command(config_name: str, function: Callable[[DictConfig, Path], Any]) -> No
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
-        hint = composition_mistake(error, CONF, config_name, sys.argv[1:])
+        hint = composition_mistake(error, CONF, config_name, arguments)
+        if hint is None and isinstance(error, OSError) and error.filename and not ours[0]:
+            hint = f"run folder {error.filename} cannot be written ({error.strerror}); choose one by hydra.run.dir=DIR"
         mistakes.append(_explained(error) if hint is None else hint)
+    finally:
+        sys.argv = given
     for mistake in mistakes:
         print(f"error: {mistake}", file=sys.stderr)
     if mistakes:
@@ -78,7 +100,7 @@ def quieten() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
         ".*recommended to use `self.log\\('val/.*sync_dist.*",  # the scores are synchronised already
-        ".*could not find the monitored key.*",  # a run that ends before its first validation; run.py tells
+        ".*could not find the monitored key.*",  # a run that ends before its first validation; `train` reports it
     )
     for message in messages:
         warnings.filterwarnings("ignore", message=message)
@@ -98,23 +120,11 @@ def explain(error: BaseException) -> str | None:
         return str(error).splitlines()[0] if isinstance(error.__cause__, TypeError) else None
     if isinstance(error, HydraException | OmegaConfBaseException):
         # Without Hydra's advice to add the key all the same, and without its search path.
-        told = (
+        message = (
             str(error)
             .replace("Could not override", "there is no key")
             .partition("\nTo append to")[0]
             .partition("\nConfig search path")[0]
         )
-        return f"{told}\nSee --help for the keys and choices, --cfg job for the composed configuration."
-    if isinstance(error, OSError) and error.filename and _hydra_made(error):
-        return f"run folder {error.filename} cannot be written ({error.strerror}); choose one by hydra.run.dir=DIR"
+        return f"{message}\nSee --help for the keys and choices, --cfg job for the composed configuration."
     return None
-
-
-def _hydra_made(error: OSError) -> bool:
-    """Whether Hydra, not we, touched the file: it makes the run folder before any of our code runs."""
-    traceback = error.__traceback__
-    files = []
-    while traceback is not None:
-        files.append(traceback.tb_frame.f_code.co_filename)
-        traceback = traceback.tb_next
-    return not any(file.endswith(("commands/train.py", "commands/evaluate.py")) for file in files)

@@ -10,12 +10,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from clusterseg.build.ensemble import Networks, read_networks
+from clusterseg.build.evaluation import precision_of, trusted
+from clusterseg.build.trainer import eval_trainer
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.scan import write_labels
 from clusterseg.errors import UserError
-from clusterseg.commands.evaluate import eval_trainer
 from clusterseg.files import write_file
-from clusterseg.build.ensemble import Networks, read_networks
 from clusterseg.predict.clouds import SUFFIXES, read_cloud
 from clusterseg.predict.clouds.ply import write_ply
 from clusterseg.predict.dataset import CloudData, CloudDataset, choose_remission_scale
@@ -44,7 +45,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     targets = plan(source, output)
     if config.ply and output.resolve() == source.resolve():
         raise UserError(f"output={output} is the input folder, and ply=true writes clouds; choose another folder")
-    networks = read_networks(config.ckpt)
+    networks = read_networks(config.ckpt, trusted(config))
     views = choose_views(config.tta)
     scale = choose_remission_scale(list(targets), config.remission)
     prepare(output, settings(config, networks, scale))
@@ -56,7 +57,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         task = PredictionTask(
             Voter(networks.networks, views, networks.voxel_size), networks.label_map.num_classes, [sink]
         )
-        trainer = eval_trainer(config, str(networks.config.trainer.precision))
+        trainer = eval_trainer(config, precision_of(networks))
         data = CloudData(CloudDataset(todo, networks.voxel_size, scale), config.num_workers)
         trainer.predict(task, datamodule=data, return_predictions=False)
     log.info("labels are in %s", output)

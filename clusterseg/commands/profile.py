@@ -1,4 +1,4 @@
-"""Where a network's cost lies: `python -m clusterseg.commands.profile model=spvnas scan=FILE.bin`."""
+"""Where a network's cost lies: `clusterseg profile model=spvnas scan=FILE.bin`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from clusterseg.build.assembly import build_backbone, inline_control
 from clusterseg.backbone.cost import count_parameters, layer_macs, scan_size
 from clusterseg.backbone.unet import SparseUNet
-from clusterseg.commands.hydra_command import command
+from clusterseg.build.prepare import inline_control
+from clusterseg.build.task import build_backbone
+from clusterseg.config.signatures import require
 from clusterseg.data.sample import build_sample
 from clusterseg.data.scan import read_scan
 from clusterseg.errors import UserError
@@ -72,15 +74,16 @@ def profile(config: DictConfig, run_dir: Path) -> Profile:
     Raises:
         UserError: A setting or a file is wrong.
     """
-    if not isinstance(config.repeats, int) or config.repeats < 1:
-        raise UserError(f"repeats={config.repeats}: expected the number of timed runs, 1 or more")
-    if not config.voxel_size > 0:
-        raise UserError(f"voxel_size={config.voxel_size}: expected the edge of a voxel in metres, above 0")
+    positive = Annotated[int, Field(ge=1)]
+    require(config, repeats=positive, num_classes=positive, voxel_size=Annotated[float, Field(gt=0)])
     device = choose_device(str(config.device))
     inline_control(config)
     feats, coords = read_voxels(Path(str(config.scan)), float(config.voxel_size))
     network = build_backbone(config, feats.shape[1], config.num_classes)
-    assert isinstance(network, SparseUNet)
+    if not isinstance(network, SparseUNet):
+        raise UserError(
+            f"model.backbone={type(network).__name__}: only the sparse U-Nets of clusterseg can be profiled"
+        )
     result = profile_network(network.to(device), feats.to(device), coords.to(device), config.repeats)
     print_profile(result, f"{type(network).__name__} on {config.scan}: {len(coords):,} voxels, {device}")
     return result
@@ -193,7 +196,3 @@ def print_profile(result: Profile, title: str) -> None:
     console.print(title, highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"{result.parameters / 1e6:.2f} M parameters, {result.macs / 1e9:.1f} G MACs", highlight=False)
-
-
-if __name__ == "__main__":
-    command("profile", profile)

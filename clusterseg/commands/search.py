@@ -1,4 +1,4 @@
-"""Random networks of the SPVNAS family: `python -m clusterseg.commands.search output=DIR scan=FILE.bin max_gmacs=30`."""
+"""Random networks of the SPVNAS family: `clusterseg search output=DIR scan=FILE.bin max_gmacs=30`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from omegaconf import DictConfig
+from pydantic import Field
 
 from clusterseg.backbone import SPVNAS
 from clusterseg.backbone.cost import ScanSize, count_macs, count_parameters, scan_size
 from clusterseg.backbone.search_space import SearchSpace
-from clusterseg.commands.hydra_command import command
+from clusterseg.commands.profile import read_voxels
+from clusterseg.config.signatures import require
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
-from clusterseg.commands.profile import read_voxels
 
 #: Samples that may be turned down for each one that is wanted, before the bounds are called impossible.
 PATIENCE = 1000
@@ -47,8 +48,8 @@ def search(config: DictConfig, run_dir: Path) -> list[Candidate]:
     Raises:
         UserError: A setting or the scan is wrong, or no network meets the bounds.
     """
-    if not isinstance(config.count, int) or config.count < 1:
-        raise UserError(f"count={config.count}: expected the number of networks, 1 or more")
+    positive = Annotated[int, Field(ge=1)]
+    require(config, count=positive, num_classes=positive, seed=Annotated[int, Field(ge=0)])
     size = scan_size(read_voxels(Path(str(config.scan)), float(config.voxel_size))[1])
     found: list[Candidate] = []
     for seed in range(config.seed, config.seed + PATIENCE * config.count):
@@ -89,7 +90,3 @@ def write(candidates: list[Candidate], folder: Path) -> None:
         lines.append(f"{name},{candidate.parameters:.2f},{candidate.gmacs:.1f}")
     write_file(folder / "networks.csv", "\n".join(lines) + "\n")
     log.info("wrote %d control files and networks.csv into %s", len(candidates), folder)
-
-
-if __name__ == "__main__":
-    command("search", search)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from clusterseg.errors import UserError
 from clusterseg.config.signatures import at, shown
+from clusterseg.errors import UserError
 
 SHOWN = 8
 #: Where another value makes another training. (The rest says where the data lies, how fast it goes, what is logged.)

@@ -102,6 +102,17 @@ def mistakes(config: Any, path: str = "") -> Iterator[str]:
         yield from mistakes(value, key)
 
 
+def require(config: Mapping[str, Any], **hints: Any) -> None:
+    """Check settings of a command against annotations.
+
+    Raises:
+        UserError: It names every setting that has another type or range.
+    """
+    found = [line for key, hint in hints.items() for line in wrong_type(key, config[key], hint)]
+    if found:
+        raise UserError("\n".join(found))
+
+
 def parameters(target: str) -> dict[str | None, Any]:
     """The annotations of the parameters of a class or function, by name; with an entry None if it takes others too.
 
@@ -178,11 +189,15 @@ def _expected(hint: Any) -> str | None:
     return None if None in words else " or ".join(map(str, words))
 
 
-def _words(schema: Mapping[str, Any]) -> str | None:
+def _words(schema: Any) -> str | None:
+    if not isinstance(schema, Mapping):
+        return None
     if "const" in schema or "enum" in schema:
         return " or ".join(repr(choice) for choice in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array" and _words(schema.get("items", {})):
         return f"a list, each {_words(schema['items'])}"
+    if schema.get("type") == "object" and _words(schema.get("additionalProperties") or {}):
+        return f"names with {_words(schema['additionalProperties'])} each"
     plain = {"null": "null", "boolean": "true or false", "string": "text"}
     numbers = {"integer": "an integer", "number": "a number"}
     kind = str(schema.get("type"))
@@ -192,7 +207,12 @@ def _words(schema: Mapping[str, Any]) -> str | None:
 def _range(schema: Mapping[str, Any]) -> str:
     if "minimum" in schema and "maximum" in schema:
         return f" from {schema['minimum']:g} to {schema['maximum']:g}"
-    words = {"exclusiveMinimum": "above", "minimum": "of at least", "exclusiveMaximum": "below", "maximum": "of at most"}
+    words = {
+        "exclusiveMinimum": "above",
+        "minimum": "of at least",
+        "exclusiveMaximum": "below",
+        "maximum": "of at most",
+    }
     bounds = [f"{word} {schema[name]:g}" for name, word in words.items() if name in schema]
     return f" {' and '.join(bounds)}" if bounds else ""
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from clusterseg.config.signatures import checked
 from clusterseg.data.batch import Batch
 from clusterseg.data.dataset import ScanDataset
+from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import load_label_map
 from clusterseg.data.loader import TrainLoader, eval_loader, train_loader
 from clusterseg.data.reader import Reader
@@ -89,9 +90,9 @@ class ScanDataModule(pl.LightningDataModule):
         self._datasets: dict[str, ScanDataset] = {}
 
     @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the input channels."""
-        return tuple(self.reader.features)
+    def inputs(self) -> Inputs:
+        """What a network that is trained on this data expects."""
+        return Inputs(tuple(self.reader.features), self.voxel_size, self.label_map)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -140,9 +141,8 @@ class ScanDataModule(pl.LightningDataModule):
         sampler = TrainSampler(len(dataset), seed=self.seed, rank=rank, world_size=world_size, epoch=epoch)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
 
-    def batches_per_epoch(self) -> int:
+    def batches_per_epoch(self, world_size: int) -> int:
         """Training batches per epoch and rank."""
-        _, world_size = self._rank()
         samples = math.ceil(len(self.dataset("fit")) / world_size)
         return math.ceil(samples / self.batch_size)
 

@@ -113,7 +113,9 @@ class ScanDataset(Dataset[Sample]):
                 f"(points, {columns}) of float32, one column for each of {', '.join(self.reader.features)}"
             )
         if scan.labels is not None and scan.labels.shape != (len(points),):
-            raise UserError(f"{scan_id}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points")
+            raise UserError(
+                f"{scan_id}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points"
+            )
         return scan
 
     def _targets(self, scan_id: str, scan: Scan) -> Int64[np.ndarray, " points"] | None:

@@ -31,6 +31,7 @@ class SemanticKittiReader(Reader):
         sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
     ) -> None:
         self.root = root
+        self.protocol = protocol
         self.sequences = choose_sequences(protocol, sequences or {})
         self._files: dict[str, ScanFiles] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from clusterseg.data.label_map import LabelMap
@@ -29,37 +29,33 @@ log = logging.getLogger("clusterseg")
 
 
 class LabelWriter:
-    """Writes the prediction of each scan as ``sequences/XX/predictions/NNNNNN.label``, in raw ids, for every point.
+    """Writes the labels predicted for each scan, in raw ids, for every point.
 
     Args:
-        folder: Where ``sequences`` goes.
+        folder: Where to write.
+        name: Path of a scan's labels within the folder, by its id; see `Reader.prediction_name`.
         label_map: Train ids to raw ids.
     """
 
-    def __init__(self, folder: Path, label_map: LabelMap) -> None:
+    def __init__(self, folder: Path, name: Callable[[str], str], label_map: LabelMap) -> None:
         self.folder = folder
+        self.name = name
         self.label_map = label_map
 
     def __call__(self, scan: PredictedScan) -> None:
         """Write one scan."""
-        write_labels(self.folder / label_name(scan.scan_id), self.label_map.to_raw(scan.predictions))
+        write_labels(self.folder / self.name(scan.scan_id), self.label_map.to_raw(scan.predictions))
 
 
-def label_name(scan_id: str) -> str:
-    """Path of a scan's prediction within a submission: ``11/000000`` -> ``sequences/11/predictions/000000.label``."""
-    sequence, frame = scan_id.split("/")
-    return f"sequences/{sequence}/predictions/{frame}.label"
-
-
-def pack(folder: Path, scan_ids: Iterable[str], target: Path, name: str = "clusterseg") -> None:
-    """Pack the predictions of some scans and ``description.txt`` into a zip file.
+def pack(folder: Path, files: Iterable[str], target: Path, name: str = "clusterseg") -> None:
+    """Pack label files and ``description.txt`` into a zip file.
 
     Folders get entries of their own: the benchmark's script looks for them. A ``description.txt`` that is already in
     the folder is kept, so that a person can fill it in once.
 
     Args:
         folder: Where `LabelWriter` wrote to.
-        scan_ids: The scans to pack.
+        files: The label files to pack, by their paths within the folder.
         target: The zip file.
         name: Name of the method, for the description.
 
@@ -69,7 +65,7 @@ def pack(folder: Path, scan_ids: Iterable[str], target: Path, name: str = "clust
     description = folder / "description.txt"
     if not description.exists():
         write_file(description, DESCRIPTION.format(name=name))
-    files = sorted(label_name(scan_id) for scan_id in scan_ids)
+    files = sorted(files)
     folders = sorted({f"{parent.as_posix()}/" for file in files for parent in Path(file).parents if parent.name})
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry in folders:

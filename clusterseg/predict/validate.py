@@ -1,11 +1,9 @@
-"""Checks a submission as the benchmark's server would, and more: ``python -m clusterseg.predict.validate PATH``."""
+"""Checks a submission as the benchmark's server would, and more: `clusterseg submission PATH`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,21 +181,3 @@ def _check_ids(members: Members, name: str, valid: np.ndarray) -> None:
             "as 1 -> 10 (car), 9 -> 40 (road)"
         )
     raise UserError(f"{members.path}: {name} holds ids that are no class: {wrong[:10].tolist()}; write raw ids")
-
-
-def main() -> None:
-    """Validate a submission from the command line; exit status 2 if it is broken."""
-    parser = argparse.ArgumentParser(prog="python -m clusterseg.predict.validate", description=__doc__)
-    parser.add_argument("path", help="submission.zip, or the folder that holds `sequences`")
-    parser.add_argument("root", nargs="?", metavar="data.root=DIR", help="the scans, to count their points")
-    arguments = parser.parse_args()
-    root = None if arguments.root is None else arguments.root.removeprefix("data.root=")
-    try:
-        print(validate(arguments.path, root).verdict(Path(arguments.path)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,13 +6,14 @@ import logging
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from clusterseg.errors import UserError
+from clusterseg.errors import UserError, error_line
 from clusterseg.files import temporary_name
 
 PREVIOUS = "previous.ckpt"  # the last checkpoint but one, should the last be damaged
@@ -105,12 +106,32 @@ def newest_whole(folder: Path) -> Path | None:
     return None
 
 
-def error_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its kind if it says nothing."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
+    """Return the checkpoint to resume.
+
+    Args:
+        ckpt: A path; `last` for the newest whole one of the run folder; `auto` for that one, if there is any; None.
+        run_dir: The run folder.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if ckpt is None:
+        return None
+    if ckpt not in ("last", "auto"):
+        if not Path(ckpt).expanduser().is_file():
+            raise UserError(f"ckpt={ckpt}: there is no such file; give the path of a checkpoint")
+        return Path(ckpt).expanduser()
+    newest = newest_whole(run_dir / "checkpoints")
+    if newest is None and ckpt == "last":
+        raise UserError(
+            f"ckpt=last: no checkpoint in {run_dir / 'checkpoints'} can be read; give the run folder by "
+            "hydra.run.dir=DIR, or ckpt=auto to begin where there is none yet"
+        )
+    return newest
 
 
-def backbone_weights(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+def backbone_weights(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The backbone's part of a checkpoint's weights."""
     prefix = "backbone."
     return {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}

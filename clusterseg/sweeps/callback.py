@@ -8,16 +8,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch.distributed as dist
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from lightning_fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from omegaconf import DictConfig, read_write
 
 from clusterseg.errors import UserError
@@ -71,7 +69,7 @@ def objective(config: DictConfig, result: Any) -> Any:
 
 
 @contextmanager
-def one_job(folder: Path) -> Iterator[None]:
+def one_job(folder: Path, program: Sequence[str]) -> Iterator[None]:
     """Keep a job to itself, where it has several ranks (``trainer=ddp``): where it fails, none of them is left.
 
     In a sweep the command line is meanwhile that of the job alone: with it Lightning starts the other ranks, which
@@ -88,7 +86,7 @@ def one_job(folder: Path) -> Iterator[None]:
         return
     argv, environ = sys.argv, dict(os.environ)
     own = [f'hydra.sweep.dir="{hydra.sweep.dir}"', f"hydra.job.num={hydra.job.num}", "hydra.mode=RUN"]
-    sys.argv = [argv[0], *hydra.overrides.task, *hydra.overrides.hydra, *own]
+    sys.argv = [*program, *hydra.overrides.task, *hydra.overrides.hydra, *own]
     with read_write(hydra):
         hydra.run.dir = str(folder)
     try:
@@ -98,20 +96,26 @@ def one_job(folder: Path) -> Iterator[None]:
         for name in set(os.environ) - set(environ):
             del os.environ[name]
         os.environ.update(environ)
-        if dist.is_available() and dist.is_initialized():
-            dist.destroy_process_group()
+        if "torch.distributed" in sys.modules:  # else nothing has been started, and importing it takes a second
+            from clusterseg.distributed import end_process_group
+
+            end_process_group()
         _end_ranks()
 
 
 def _end_ranks() -> None:
     """End the ranks that Lightning has started; they may wait for this one for ever.
 
-    Its watchman is sent home first: at a rank that failed it would kill this process, and a sweep with it.
+    Lightning's observer of them is stopped first: at a rank that failed it would kill this process, and the sweep.
     """
-    for watchman in threading.enumerate():
-        if isinstance(watchman, _ChildProcessObserver):
-            ranks = [*watchman._child_processes]
-            watchman._child_processes.clear()
+    launcher = sys.modules.get("lightning_fabric.strategies.launchers.subprocess_script")
+    if launcher is None:
+        return
+    observer: type = launcher._ChildProcessObserver
+    for thread in threading.enumerate():
+        if isinstance(thread, observer):
+            ranks = [*thread._child_processes]  # type: ignore[attr-defined]
+            thread._child_processes.clear()  # type: ignore[attr-defined]
             for process in ranks:
                 try:
                     process.wait(GRACE)

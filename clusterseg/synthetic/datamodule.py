@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from clusterseg.data.datamodule import SemanticKittiDataModule
+from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.sequences import holds_sequences
 from clusterseg.synthetic.dataset import ensure_streets
+from clusterseg.synthetic.modes import MODES_FILE, read_modes
 from clusterseg.synthetic.recipe import Recipe
 
 
-class StreetsDataModule(SemanticKittiDataModule):
-    """Synthetic scans in the protocols of SemanticKITTI.
+class StreetsReader(SemanticKittiReader):
+    """Reads streets, and generates them when their scans are first listed.
 
     Several ranks may start at once: one generates, the others wait. The same recipe is generated once per folder.
 
     Args:
         root: Folder under which each recipe has its own data set; or one that holds sequences already, which are read
             as they are, so that a network trained on streets can be scored on real scans.
-        recipe: Settings of :class:`clusterseg.synthetic.recipe.Recipe` by name.
+        recipe: Settings of `clusterseg.synthetic.recipe.Recipe` by name.
         recipe_workers: Processes that generate; the bytes do not depend on it.
-        **settings: As :class:`clusterseg.data.datamodule.SemanticKittiDataModule`.
+        protocol: See `SemanticKittiReader`.
+        sequences: See there.
 
     Raises:
-        UserError: A setting is wrong, or the folder cannot be written.
+        UserError: A setting is wrong.
     """
 
     def __init__(
@@ -33,8 +37,55 @@ class StreetsDataModule(SemanticKittiDataModule):
         root: str | os.PathLike[str],
         recipe: Mapping[str, Any] | None = None,
         recipe_workers: int = 1,
+        protocol: str = "train",
+        sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
+    ) -> None:
+        super().__init__(root, protocol, sequences)
+        self.recipe = Recipe.of(**dict(recipe or {}))
+        self.workers = recipe_workers
+
+    def scans(self, split: str) -> Sequence[str]:
+        """List the scans of a split; see `SemanticKittiReader.scans`.
+
+        Raises:
+            UserError: The streets cannot be written, or a sequence is missing.
+        """
+        if not holds_sequences(self.root):
+            self.root = ensure_streets(os.fspath(self.root), self.recipe, workers=self.workers)
+        return super().scans(split)
+
+    def modes(self, scan_id: str) -> Mapping[int, int] | None:
+        """Return the shape that each instance was drawn as."""
+        sequence = Path(self.source(scan_id)).parents[1]
+        if not (sequence / MODES_FILE).is_file():
+            return None
+        return {instance: mode for instance, (_, mode) in read_modes(sequence).items()}
+
+
+class StreetsDataModule(ScanDataModule):
+    """Synthetic scans in the protocols of SemanticKITTI.
+
+    Args:
+        root: See `StreetsReader`.
+        recipe: See there.
+        recipe_workers: See there.
+        protocol: See there.
+        sequences: See there.
+        label_map: See `ScanDataModule`.
+        **settings: See there.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        recipe: Mapping[str, Any] | None = None,
+        recipe_workers: int = 1,
+        protocol: str = "train",
+        sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
+        label_map: str | dict[str, Any] = "semantickitti",
         **settings: Any,
     ) -> None:
-        if not holds_sequences(root):
-            root = ensure_streets(os.fspath(root), Recipe.of(**dict(recipe or {})), workers=recipe_workers)
-        super().__init__(root, **settings)
+        super().__init__(StreetsReader(root, recipe, recipe_workers, protocol, sequences), label_map, **settings)

@@ -34,7 +34,8 @@ class SegmentationTask(pl.LightningModule):
         optimizer: Makes the optimiser from parameters.
         scheduler: Makes the schedule, stepped once an optimiser step, from an optimiser and ``total_steps=``.
         cluster: The within-class cluster head, or None for the baseline.
-        config: The composed configuration, kept inside each checkpoint.
+        config: The composed configuration, stored in each checkpoint.
+        inputs: What the network expects, as `Inputs.plain` returns it; stored in each checkpoint.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SegmentationTask(pl.LightningModule):
         scheduler: Callable[..., LRScheduler] | None = None,
         cluster: ClusterHead | None = None,
         config: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -59,7 +61,8 @@ class SegmentationTask(pl.LightningModule):
             own = [f"cluster.{name}" for name, _ in cluster.named_buffers() if not name.startswith("proj.")]
             self._ddp_params_and_buffers_to_ignore = own
         self._optimizer, self._scheduler = optimizer, scheduler
-        self._config = dict(config or {})
+        self.stored_config = dict(config or {})
+        self._inputs = dict(inputs or {})
 
     def forward(self, batch: Batch) -> BackboneOutput:
         """Predict the voxels of a batch."""
@@ -71,10 +74,11 @@ class SegmentationTask(pl.LightningModule):
         output = self(batch)
         predictions = output.logits.detach().argmax(1)
         terms, stats = self.loss_terms(output, batch.targets, predictions)
-        self._log_named("cluster", stats)
         self.terms = {name: term.detach() for name, term in terms.items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
-        self._log_named("train/loss", self._over_ranks({"": total, **terms}), prog_bar=("",))
+        means = self._over_ranks({"train/loss": total} | {f"train/loss_{name}": term for name, term in terms.items()})
+        self.log("train/loss", means.pop("train/loss"), prog_bar=True, batch_size=1)
+        self.log_dict(means | {f"cluster/{name}": value for name, value in stats.items()}, batch_size=1)
         self.train_confusion.update(predictions[batch.inverse_map], batch.point_targets)
         running = scores(self.train_confusion.confmat)
         self.log("train/miou_present", running.miou_present.float(), prog_bar=True, batch_size=batch.num_scans)
@@ -98,12 +102,6 @@ class SegmentationTask(pl.LightningModule):
         means = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
         return dict(zip(terms, means.unbind(), strict=True))
 
-    def _log_named(self, prefix: str, values: Mapping[str, Tensor], prog_bar: Sequence[str] = ()) -> None:
-        separator = "_" if prefix.startswith("train") else "/"
-        for name, value in values.items():
-            key = f"{prefix}{separator}{name}" if name else prefix
-            self.log(key, value.detach().float(), prog_bar=name in prog_bar, batch_size=1)
-
     def on_train_epoch_end(self) -> None:
         """Start the next epoch's running scores from nothing."""
         self.train_confusion.reset()
@@ -117,8 +115,7 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores over all points of all ranks."""
-        self.val_scores = self.val_confusion.scores()
-        for name, value in score_table(self.val_scores, self.class_names).items():
+        for name, value in score_table(self.val_confusion.scores(), self.class_names).items():
             self.log(f"val/{name}", value, prog_bar=name == "miou", rank_zero_only=False, sync_dist=False)
         self.val_confusion.reset()
 
@@ -150,7 +147,7 @@ class SegmentationTask(pl.LightningModule):
         Counted here because Lightning's own estimate starts the loaders before a resumed run has restored them.
         """
         trainer = self.trainer
-        batches = trainer.datamodule.batches_per_epoch()  # type: ignore[attr-defined]
+        batches = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
@@ -161,7 +158,9 @@ class SegmentationTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the configuration into the checkpoint, and what the running scores of the epoch have counted."""
-        checkpoint["config"] = self._config
+        checkpoint["config"] = self.stored_config
+        if self._inputs:
+            checkpoint["inputs"] = self._inputs
         checkpoint["train_confusion"] = self.train_confusion.confmat
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

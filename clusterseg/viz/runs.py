@@ -1,9 +1,8 @@
-"""The story of runs as one offline page: ``python -m clusterseg.viz.runs RUN_OR_FILES [output=FILE.html]``."""
+"""The story of runs as one offline page."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,9 @@ from clusterseg.viz.dashboard import write_dashboard
 from clusterseg.viz.history import read_history
 
 METRICS = "metrics.csv"
-USAGE = """python -m clusterseg.viz.runs DIR_OR_FILES [output=FILE.html]
-  DIR_OR_FILES  run folders, their metrics.csv, or folders with runs at any depth, as of a sweep; several are compared
-  output        default: dashboard.html in the folder, where one is given, else here"""
 
 
-def dashboard(sources: Sequence[Path], output: Path | None = None) -> Path:
+def write_runs(sources: Sequence[Path], output: Path | None = None) -> Path:
     """Write the page of one run, or of several in comparison; a run that is still going on is shown so far.
 
     Args:
@@ -56,21 +52,3 @@ def find_metrics(source: Path) -> list[Path]:
         what = "no metrics.csv in it or below" if source.is_dir() else "no such file or folder"
         raise UserError(f"{source}: {what}; give a run folder of train.py, such as outputs/spvnas/DATE_TIME")
     return found
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Write the page; exit status 2 for a mistake."""
-    given = [argument.removeprefix("output=") for argument in arguments if argument.startswith("output=")]
-    sources = [Path(argument).expanduser() for argument in arguments if not argument.startswith("output=")]
-    try:
-        if not sources or len(given) > 1 or any(str(source) in ("-h", "--help") for source in sources):
-            raise UserError(f"give one run or more\n{USAGE}")
-        output = dashboard(sources, Path(given[0]).expanduser() if given else None)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"wrote {output}: open it in a browser")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from browser import open_page
 
-from clusterseg.viz.runs import main
 from clusterseg.viz.charts import POINTS, thinned
 from clusterseg.viz.history import Series, read_history
+from clusterseg.viz.runs import main
 
 HEADER = "epoch,step,train/loss,train/loss_ce,train/loss_point_bank,train/lr,val/iou/car,val/iou/road,val/miou"
 ROWS = [

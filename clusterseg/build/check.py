@@ -1,25 +1,24 @@
-"""What is wrong with a training's configuration, told before anything is read, built or written."""
+"""Refuse a wrong configuration before anything is read, built or written."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 
-from clusterseg.data.label_map import load_label_map
-from clusterseg.data.protocol import PROTOCOLS
-from clusterseg.data.sequences import sequence_names
-from clusterseg.errors import UserError
 from clusterseg.config.signatures import at, mistakes, nearest, shown, wrong_type
-from clusterseg.sparse.backends import BACKENDS
+from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.errors import UserError
+from clusterseg.sparse.backends import BACKENDS as ENGINES
 
-#: The settings that no ``_target_`` takes.
+#: The settings that no `_target_` takes.
 SETTINGS: dict[str, Any] = {
-    "seed": int,
+    "seed": Annotated[int, Field(ge=0)],
     "deterministic": bool | Literal["warn"],
     "on_nan": Literal["stop", "skip"],
     "ckpt": str | None,
@@ -28,9 +27,8 @@ SETTINGS: dict[str, Any] = {
 }
 CUDA_ENGINES = ("triton", "torchsparse", "spconv")
 GPU = ("gpu", "cuda")
-#: Least values, for what its owner would take without a word.
+#: Least values of Lightning's settings, which it takes without a word.
 LEAST = {
-    "seed": 0,
     "trainer.max_epochs": -1,
     "trainer.max_steps": -1,
     "trainer.num_nodes": 1,
@@ -39,27 +37,53 @@ LEAST = {
     "trainer.limit_train_batches": 0,
     "trainer.limit_val_batches": 0,
     "trainer.log_every_n_steps": 1,
-    "data.max_scans": 1,
-    "callbacks.last.every_n_steps": 1,
 }
 
 
 def check(config: DictConfig) -> None:
-    """Refuse a configuration that cannot be meant: unknown keys, wrong types, impossible combinations.
+    """Refuse a training's configuration that cannot be meant: unknown keys, wrong types, impossible combinations.
 
     Raises:
         UserError: It names every mistake, its key and the remedy.
     """
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    settings = {str(key): value for key, value in container.items()}
+    settings = _plain(config)
     found = [*_types(settings)]
     if found:
         found.append("Change these; --help lists every setting with its default.")
     else:  # only what has the right type can be compared
-        found = [*_ranges(settings), *_length(settings["trainer"]), *_machine(settings), *_validation(settings)]
+        engine = settings["model"]["backbone"].get("backend", "native")
+        found = [*_ranges(settings), *_length(settings["trainer"]), *_machine(settings["trainer"], engine)]
     if found:
         raise UserError("\n".join(found))
+
+
+def check_trainer(config: DictConfig) -> None:
+    """Refuse a Trainer that this machine cannot run, or settings of it that have the wrong type.
+
+    Raises:
+        UserError: It names every mistake, its key and the remedy.
+    """
+    trainer = _plain(config)["trainer"]
+    found = [*mistakes(trainer, "trainer")] or [*_machine(trainer, "native")]
+    if found:
+        raise UserError("\n".join(found))
+
+
+def check_monitors(config: DictConfig, data: ScanDataModule) -> None:
+    """Refuse callbacks that watch a score which this run does not have.
+
+    Raises:
+        UserError: It names every mistake, its key and the remedy.
+    """
+    found = [*_monitors(_plain(config).get("callbacks") or {}, data)]
+    if found:
+        raise UserError("\n".join(found))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def _types(settings: dict[str, Any]) -> Iterator[str]:
@@ -84,9 +108,9 @@ def _length(trainer: dict[str, Any]) -> Iterator[str]:
         yield "trainer: max_epochs=-1 and max_steps=-1 have no end; set one of them"
 
 
-def _machine(settings: dict[str, Any]) -> Iterator[str]:
+def _machine(trainer: dict[str, Any], engine: str) -> Iterator[str]:
     """What this machine, or the device chosen, does not have."""
-    trainer, gpus = settings["trainer"], torch.cuda.device_count()
+    gpus = torch.cuda.device_count()
     accelerator = trainer.get("accelerator", "auto")
     if accelerator in GPU and gpus == 0:
         yield (
@@ -102,7 +126,7 @@ def _machine(settings: dict[str, Any]) -> Iterator[str]:
         yield f"trainer.precision={precision}: weights stay in float32 here; use 32-true, bf16-mixed or 16-mixed"
     elif on_cpu and precision in ("16-mixed", "16"):
         yield f"trainer.precision={precision} needs a GPU; on the CPU use 32-true or bf16-mixed"
-    yield from _engine(settings["model"]["backbone"].get("backend", "native"), on_cpu)
+    yield from _engine(engine, on_cpu)
 
 
 def _devices(devices: Any, on_cpu: bool, gpus: int) -> Iterator[str]:
@@ -118,44 +142,26 @@ def _devices(devices: Any, on_cpu: bool, gpus: int) -> Iterator[str]:
 
 
 def _engine(name: str, on_cpu: bool) -> Iterator[str]:
-    if name not in BACKENDS:
-        yield f"sparse.backend={name}: no such engine{nearest(name, BACKENDS)}; choose one of {', '.join(BACKENDS)}"
+    if name not in ENGINES:
+        yield f"sparse.backend={name}: no such engine{nearest(name, ENGINES)}; choose one of {', '.join(ENGINES)}"
     elif name in CUDA_ENGINES and on_cpu:
         yield f"sparse.backend={name} needs a GPU; on the CPU use sparse.backend=native, or auto"
     elif name in CUDA_ENGINES and find_spec(name) is None:
         yield f"sparse.backend={name}: the package {name} is not installed; install it, or use sparse.backend=native"
 
 
-def _validation(settings: dict[str, Any]) -> Iterator[str]:
-    """Callbacks that watch scores which this run does not have, or has from what it trains on."""
-    data = settings["data"]
-    if data.get("protocol", "train") not in PROTOCOLS:
-        return  # the data module tells
-    trained, validated = (
-        set(sequence_names(_split(data, split), f"data.sequences.{split}")) for split in ("train", "val")
-    )
-    void = sorted(trained & validated)
-    if data.get("protocol") == "trainval" and void:
-        yield (
-            f"data.protocol=trainval trains on {', '.join(void)}, so data.sequences.val={void} cannot select a best "
-            "checkpoint: leave data.sequences.val out (the last checkpoint counts), or use data.protocol=train"
-        )
+def _monitors(callbacks: dict[str, Any], data: ScanDataModule) -> Iterator[str]:
     scores = [f"val/{name}" for name in ("miou", "miou_present", "accuracy")]
-    scores += [f"val/iou/{name}" for name in load_label_map(data["label_map"]).class_names]
-    for name, callback in (settings.get("callbacks") or {}).items():
+    scores += [f"val/iou/{name}" for name in data.class_names]
+    for name, callback in callbacks.items():
         monitor = (callback or {}).get("monitor") or ""
         if monitor.startswith("val/") and monitor not in scores:
             yield (
                 f"callbacks.{name}.monitor={monitor}: no such score{nearest(monitor, scores)}; "
                 f"choose one of {', '.join(scores[:3])}, val/iou/CLASS"
             )
-        elif monitor.startswith("val/") and not validated and name != "best":
+        elif monitor.startswith("val/") and name != "best" and not data.has_validation:
             yield (
                 f"callbacks.{name}.monitor={monitor}: this run validates nothing; list sequences to validate on "
                 "(data.sequences.val=[08]), or leave the callback out"
             )
-
-
-def _split(data: dict[str, Any], split: str) -> Any:
-    given = (data.get("sequences") or {}).get(split)
-    return PROTOCOLS[data.get("protocol", "train")][split] if given is None else given

@@ -1,0 +1,145 @@
+"""From the configuration of an evaluation to its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+
+from clusterseg.build.check import check_trainer
+from clusterseg.build.ensemble import Networks, read_networks
+from clusterseg.build.task import plain
+from clusterseg.build.trainer import eval_trainer
+from clusterseg.config.signatures import mistakes
+from clusterseg.config.trusted import build_trusted, require_trusted
+from clusterseg.data.batch import Batch
+from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.errors import UserError
+from clusterseg.predict.views import View, choose_views
+
+#: What a network was trained on cannot be set anew.
+TRAINED_ON = ("voxel_size", "label_map")
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What an evaluation consists of.
+
+    Attributes:
+        networks: The checkpoints.
+        data: The scans.
+        views: How each scan is looked at.
+        trainer: Runs it.
+    """
+
+    networks: Networks
+    data: ScanDataModule
+    views: tuple[View, ...]
+    trainer: pl.Trainer
+
+
+def build(config: DictConfig, checkpoints: Any) -> Parts:
+    """Build the parts of an evaluation of one checkpoint, or of several as an ensemble.
+
+    Raises:
+        UserError: A setting or a file is wrong.
+    """
+    check_trainer(config)
+    views = choose_views(config.tta)
+    trust = trusted(config)
+    networks = read_networks(checkpoints, trust)
+    data = build_data(plain(config)["data"], networks, trust)
+    return Parts(networks, data, views, eval_trainer(config, precision_of(networks)))
+
+
+def trusted(config: DictConfig) -> tuple[str, ...]:
+    """Return the modules that the user trusts: `trust=[my_package]`."""
+    return tuple(str(module) for module in config.get("trust") or ())
+
+
+def precision_of(networks: Networks) -> str:
+    """Return the precision that the first network was trained in."""
+    trainer = networks.config.get("trainer") or {}
+    return str(trainer.get("precision", "32-true"))
+
+
+def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[str] = ()) -> ScanDataModule:
+    """Build the data module of the first checkpoint, with the settings that are given otherwise.
+
+    Args:
+        changes: Settings of the data; those of None, at any depth, stay as in the checkpoint.
+        networks: The checkpoints.
+        trust: See `build_trusted`.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    source = f"ckpt={networks.paths[0]}"
+    given = _without_none(changes)
+    for key in TRAINED_ON:
+        if key in given:
+            raise UserError(f"data.{key} cannot be set here: the network was trained with its own; leave it out")
+    trained = dict(networks.config["data"])
+    if "root" in given and "root" not in trained and "root" in (trained.get("reader") or {}):
+        given["reader"] = {**given.get("reader", {}), "root": given.pop("root")}
+    if "root" in given:
+        given["root"] = str(Path(str(given["root"])).expanduser())
+    settings = _merged(trained, given)
+    settings |= {"keep_points": True, "augmentation": None, "label_map": networks.inputs.label_map.table}
+    require_trusted(settings, trust, source, "data")
+    wrong = [*mistakes({key: settings[key] for key in ("_target_", *given) if key in settings}, "data")]
+    if wrong:
+        raise UserError("\n".join(wrong))
+    data = build_trusted(settings, trust, source, "data")
+    if not isinstance(data, ScanDataModule):
+        raise UserError(f"{source}: data is a {type(data).__name__}, expected a ScanDataModule")
+    return data
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is None, at any depth, and what then is empty."""
+    kept = {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
+    return {name: value for name, value in kept.items() if value != {}}
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        below = merged.get(name)
+        merged[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+class SplitData(pl.LightningDataModule):
+    """One split of a data module as what a Trainer validates on; it knows the ranks by then, and deals the scans out.
+
+    Args:
+        data: Has `eval_dataloader`.
+        split: See there.
+    """
+
+    def __init__(self, data: ScanDataModule, split: str) -> None:
+        super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks is no mistake
+        self.data, self.split = data, split
+
+    def val_dataloader(self) -> DataLoader:
+        """Every scan of the split once, over all ranks together."""
+        self.data.trainer = self.trainer
+        loader: DataLoader = self.data.eval_dataloader(self.split)
+        return loader
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Copy a batch to the device without waiting for the copy."""
+        moved: Batch = self.data.transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved

@@ -1,0 +1,51 @@
+"""Check a configuration and make it independent of this machine's folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from clusterseg.backbone.control import read_control
+from clusterseg.build.check import check
+from clusterseg.files import CONF
+
+
+def prepare(config: DictConfig) -> DictConfig:
+    """Return the configuration of a training: checked, self-contained, frozen.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    check(config)
+    return self_contained(config)
+
+
+def self_contained(config: DictConfig) -> DictConfig:
+    """Return a frozen copy in which the control file is replaced by its table and paths are absolute.
+
+    Raises:
+        UserError: The control file is missing or malformed.
+    """
+    config = config.copy()
+    with open_dict(config):
+        inline_control(config)
+        for node, key in ((config.data, "root"), (config.model, "init_from"), (config, "ckpt")):
+            value = node.get(key)
+            if value is not None and value not in ("last", "auto"):
+                node[key] = str(Path(str(value)).expanduser().absolute())
+    OmegaConf.set_readonly(config, True)
+    return config
+
+
+def inline_control(config: DictConfig) -> None:
+    """Replace the name or the path of a control file by its table.
+
+    Raises:
+        UserError: The file is missing or malformed.
+    """
+    control = config.model.backbone.get("control")
+    if isinstance(control, str):
+        shipped = CONF / "control" / f"{control}.json"
+        with open_dict(config):
+            config.model.backbone.control = read_control(shipped if shipped.is_file() else Path(control).expanduser())

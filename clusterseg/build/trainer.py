@@ -1,0 +1,94 @@
+"""The Trainers: of a training with its callbacks and loggers, and of an evaluation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback, Checkpoint, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.utilities import rank_zero_only
+
+from clusterseg.build.task import settings_explained
+from clusterseg.callbacks import RandomStates, progress
+from clusterseg.runs.checkpoint import AtomicCheckpointIO
+
+log = logging.getLogger("clusterseg")
+
+
+def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback]) -> pl.Trainer:
+    """Build the Trainer of a configuration, with its loggers in the run folder.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    with settings_explained():
+        loggers = [instantiate(logger, save_dir=str(run_dir)) for logger in config.logger.values()]
+        trainer: pl.Trainer = instantiate(
+            config.trainer,
+            callbacks=callbacks,
+            logger=loggers or False,
+            default_root_dir=str(run_dir),
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=sys.stdout.isatty(),
+            deterministic=config.deterministic,
+            sync_batchnorm=False,  # Lightning's puts layers for GPUs in the place of ours, which can do it themselves
+            plugins=[AtomicCheckpointIO()],
+        )
+    return trainer
+
+
+def build_callbacks(config: DictConfig, run_dir: Path, has_validation: bool) -> list[Callback]:
+    """Build the callbacks that apply to this run: some need a logger or a validation.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    callbacks: list[Callback] = [progress(), RandomStates()]
+    with settings_explained():
+        made = {
+            name: callback(folder=run_dir) if isinstance(callback, partial) else callback
+            for name, callback in instantiate(config.callbacks).items()
+        }
+    for name, callback in made.items():
+        if callback is None or (isinstance(callback, LearningRateMonitor) and not config.logger):
+            continue
+        if isinstance(callback, ModelCheckpoint):
+            if callback.monitor is not None and not has_validation:
+                rank_zero_only(log.info)("nothing is validated: there is no %s.ckpt, last.ckpt counts", name)
+                continue
+            callback.dirpath = str(run_dir / "checkpoints")
+        callbacks.append(callback)
+    return callbacks
+
+
+def log_short_runs(trainer: pl.Trainer, batches: int) -> None:
+    """Log at least once an epoch of so many batches, and once a run, however short they are."""
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = [trainer.log_every_n_steps, max(batches // trainer.accumulate_grad_batches, 1)]  # type: ignore[attr-defined]
+    if trainer.max_steps > 0:
+        steps.append(trainer.max_steps)
+    trainer.log_every_n_steps = min(steps)  # type: ignore[attr-defined]
+
+
+def eval_trainer(config: DictConfig, precision: str) -> pl.Trainer:
+    """Build a Trainer without loggers and checkpoints, in the precision of the training unless another is asked for.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    with settings_explained():
+        trainer: pl.Trainer = instantiate(
+            config.trainer,
+            precision=config.precision or precision,
+            logger=False,
+            callbacks=[progress()],
+            enable_progress_bar=sys.stdout.isatty(),
+            enable_checkpointing=False,
+        )
+    return trainer

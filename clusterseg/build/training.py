@@ -1,0 +1,115 @@
+"""From the configuration of a training to its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
+
+from clusterseg.build.check import check_monitors
+from clusterseg.build.task import build_task, init_weights, log, plain, settings_explained, sync_batch_norm
+from clusterseg.build.trainer import build_callbacks, build_trainer, log_short_runs
+from clusterseg.config.resumable import require_same_model
+from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.data.reader import Reader
+from clusterseg.data.semantickitti import SemanticKittiReader
+from clusterseg.errors import UserError
+from clusterseg.runs.checkpoint import read_checkpoint, resume_path
+from clusterseg.task import SegmentationTask
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a training consists of.
+
+    Attributes:
+        config: The prepared configuration.
+        run_dir: Where everything is written.
+        data: The scans.
+        task: Network, losses, optimiser, head.
+        trainer: Runs it.
+        resume: The checkpoint to go on from, or None.
+        first_step: The step to go on from.
+    """
+
+    config: DictConfig
+    run_dir: Path
+    data: ScanDataModule
+    task: SegmentationTask
+    trainer: pl.Trainer
+    resume: Path | None
+    first_step: int
+
+
+def build(config: DictConfig, run_dir: Path) -> Parts:
+    """Build the parts of a training; data is read last, when every setting has been found to work.
+
+    Raises:
+        UserError: A setting or a file is wrong.
+    """
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = build_data(config)
+    check_monitors(config, data)
+    task = build_task(config, data.inputs)
+    sync_batch_norm(task, config.trainer.sync_batchnorm)
+    callbacks = build_callbacks(config, run_dir, data.has_validation)
+    resume = resume_path(config.ckpt, run_dir)
+    first_step = start(config, task, resume)
+    data.setup("fit")
+    trainer = build_trainer(config, run_dir, callbacks)
+    log_short_runs(trainer, data.batches_per_epoch(trainer.world_size))
+    return Parts(config, run_dir, data, task, trainer, resume, first_step)
+
+
+def build_data(config: DictConfig) -> ScanDataModule:
+    """Build the data module of a configuration; no scan is read yet.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    with settings_explained():
+        data = instantiate(config.data, _convert_="all")
+    if not isinstance(data, ScanDataModule):
+        raise UserError(
+            f"data._target_={config.data.get('_target_')}: expected a clusterseg.data.datamodule.ScanDataModule; "
+            "give it a Reader of your own data (data.reader) and a label map (data.label_map)"
+        )
+    require_apart(data.reader)
+    return data
+
+
+def require_apart(reader: Reader) -> None:
+    """Refuse a validation that could select nothing, for it is trained on.
+
+    Raises:
+        UserError: The protocol `trainval` and sequences to validate on are given together.
+    """
+    if not isinstance(reader, SemanticKittiReader) or reader.protocol != "trainval":
+        return
+    void = sorted(set(reader.sequences["train"]) & set(reader.sequences["val"]))
+    if void:
+        raise UserError(
+            f"data.protocol=trainval trains on {', '.join(void)}, so data.sequences.val={void} cannot select a best "
+            "checkpoint: leave data.sequences.val out (the last checkpoint counts), or use data.protocol=train"
+        )
+
+
+def start(config: DictConfig, task: SegmentationTask, resume: Path | None) -> int:
+    """Load the weights that a new run starts from, or check the checkpoint to resume; returns the first step.
+
+    Raises:
+        UserError: The file is wrong or does not fit.
+    """
+    if resume is None:
+        init_weights(config, task)
+        return 0
+    checkpoint = read_checkpoint(resume)
+    require_same_model(resume, checkpoint, task.state_dict(), plain(config))
+    if config.model.init_from is not None:
+        rank_zero_only(log.info)("model.init_from is not read: the run goes on from its checkpoint")
+    step: int = checkpoint["global_step"]
+    return step
