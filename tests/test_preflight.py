@@ -177,7 +177,9 @@ def test_other_commands_give_the_nearest_key(
 def test_a_setting_of_a_parent_class_is_known() -> None:
     target = "clusterseg.synthetic.datamodule.StreetsDataModule"
     assert list(mistakes({"_target_": target, "root": "x", "batch_size": 2, "recipe": {"scans": 1}}, "data")) == []
-    assert list(mistakes({"_target_": target, "batch_size": "2"}, "data")) == ["data.batch_size=2: expected an integer of at least 1"]
+    assert list(mistakes({"_target_": target, "batch_size": "2"}, "data")) == [
+        "data.batch_size=2: expected an integer of at least 1"
+    ]
 
 
 @pytest.fixture(scope="module")

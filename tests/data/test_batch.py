@@ -23,9 +23,9 @@ def test_each_scan_can_be_taken_out_again() -> None:
     batch = collate(given)
     assert batch.num_scans == 3 and batch.scan_ids == ("00/000900", "00/000001", "00/000400")
     assert batch.point_counts.tolist() == [900, 1, 400]
-    assert batch.voxel_counts.tolist() == [len(s.coords) for s in given]
+    voxels = torch.bincount(batch.coords[:, 0]).tolist()
+    assert voxels == [len(s.coords) for s in given]
     assert batch.points is not None
-    voxels = batch.voxel_counts.tolist()
     points = batch.point_counts.tolist()
     for index, sample in enumerate(given):
         rows = batch.coords[:, 0] == index
@@ -44,7 +44,7 @@ def test_each_scan_can_be_taken_out_again() -> None:
 def test_types() -> None:
     batch = collate(samples())
     assert batch.coords.dtype == torch.int32 and batch.feats.dtype == torch.float32
-    for name in ("targets", "inverse_map", "point_targets", "point_counts", "voxel_counts"):
+    for name in ("targets", "inverse_map", "point_targets", "point_counts"):
         assert getattr(batch, name).dtype == torch.int64
     assert batch.points is None
     assert batch.coords.is_contiguous()
@@ -55,7 +55,7 @@ def test_moving_leaves_the_counts_on_the_cpu() -> None:
     moved = batch.to("meta")
     assert isinstance(moved, Batch) and moved is not batch
     devices = {f.name: getattr(moved, f.name).device.type for f in fields(moved) if f.name != "scan_ids"}
-    assert {name for name, device in devices.items() if device == "cpu"} == {"point_counts", "voxel_counts"}
+    assert {name for name, device in devices.items() if device == "cpu"} == {"point_counts"}
     assert moved.scan_ids == batch.scan_ids
     assert batch.to("cpu", non_blocking=True).points is not None
 

@@ -15,6 +15,7 @@ from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.label_map import load_label_map
 from clusterseg.data.loader import TrainLoader, eval_loader, train_loader
 from clusterseg.data.sampler import EvalSampler, TrainSampler
+from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale
 
 MakeRoot = Callable[..., Path]
@@ -35,8 +36,8 @@ def assert_same(first: list[Batch], second: list[Batch]) -> None:
 
 def loader(root: Path, num_workers: int = 0, batch_size: int = 2, **sampler: int) -> TrainLoader:
     dataset = ScanDataset(
-        root,
-        ["00"],
+        SemanticKittiReader(root, sequences={"train": ["00"]}),
+        "train",
         load_label_map("semantickitti"),
         max_voxels=150,
         transforms=(RandomRotation(), RandomScale(), RandomFlip()),
@@ -131,7 +132,9 @@ def test_state_after_the_last_batch_is_the_next_epoch(make_root: MakeRoot) -> No
 
 
 def test_evaluation_is_every_scan_in_order(make_root: MakeRoot) -> None:
-    dataset = ScanDataset(make_root({"00": 5}), ["00"], load_label_map("semantickitti"))
+    dataset = ScanDataset(
+        SemanticKittiReader(make_root({"00": 5}), sequences={"train": ["00"]}), "train", load_label_map("semantickitti")
+    )
     options = {"batch_size": 2, "num_workers": 0, "pin_memory": False, "persistent_workers": True}
     batches = list(eval_loader(dataset, EvalSampler(5), **options))
     assert [s for b in batches for s in b.scan_ids] == [f"00/{frame:06d}" for frame in range(5)]

@@ -11,6 +11,7 @@ from clusterseg.data.label_map import load_label_map
 from clusterseg.data.scan import read_scan
 from clusterseg.data.voxelize import MAX_VOXELS_PER_AXIS, Voxels, cap_voxels, voxelize
 from clusterseg.errors import UserError
+from clusterseg.sparse.coords import COORD_LIMIT
 
 
 def slow_voxelize(points: np.ndarray, voxel_size: float) -> tuple[list, list, list]:
@@ -106,16 +107,21 @@ def test_no_finite_point() -> None:
 def test_too_wide(far: float) -> None:
     points = np.zeros((3, 4), np.float32)
     points[1, 1] = far
-    with pytest.raises(UserError, match=r"data\.voxel_size=0\.05.*131072"):
+    with pytest.raises(UserError, match=r"data\.voxel_size=0\.05.*131008"):
         voxelize(points)
 
 
 def test_widest_that_fits() -> None:
-    points = np.array([[-65535, 0, 0, 0], [65536, 0, 0, 0]], np.float32)
+    points = np.array([[-65503, 0, 0, 0], [65504, 0, 0, 0]], np.float32)
     assert voxelize(points, 1.0).coords[:, 0].tolist() == [0, MAX_VOXELS_PER_AXIS - 1]
     points[1, 0] += 1
-    with pytest.raises(UserError, match="spans 131073, 1, 1 voxels"):
+    with pytest.raises(UserError, match="spans 131009, 1, 1 voxels"):
         voxelize(points, 1.0)
+
+
+def test_the_engine_takes_the_widest_that_fits() -> None:
+    assert MAX_VOXELS_PER_AXIS == COORD_LIMIT
+
 
 
 def test_cap_keeps_a_random_subset_and_its_points() -> None:
