@@ -1,3 +1,51 @@
-"""Semantic segmentation of lidar scans with sparse point-voxel networks and within-class clustering."""
+"""Semantic segmentation of lidar scans with sparse point-voxel networks and within-class clustering.
+
+`load` reads a checkpoint and labels point clouds; `Reader` and `ScanDataModule` are the seam for data of your own.
+What is listed here is imported when it is first used, for PyTorch takes seconds to load.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clusterseg.backbone import Backbone, BackboneOutput
+    from clusterseg.build.model import Model, Prediction, load
+    from clusterseg.data.datamodule import ScanDataModule
+    from clusterseg.data.reader import Reader, Scan
+    from clusterseg.errors import UserError
 
 __version__ = "0.1.0"
+__all__ = [
+    "Backbone",
+    "BackboneOutput",
+    "Model",
+    "Prediction",
+    "Reader",
+    "Scan",
+    "ScanDataModule",
+    "UserError",
+    "__version__",
+    "load",
+]
+
+_HOMES = {
+    "Backbone": "backbone",
+    "BackboneOutput": "backbone",
+    "Model": "build.model",
+    "Prediction": "build.model",
+    "Reader": "data.reader",
+    "Scan": "data.reader",
+    "ScanDataModule": "data.datamodule",
+    "UserError": "errors",
+    "load": "build.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'clusterseg' has no attribute {name!r}")
+    return getattr(import_module(f"clusterseg.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks, world_size
 from clusterseg.gradients import at_least_float32
-
-IGNORE_INDEX = 255
 
 
 def cross_entropy(

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from clusterseg.data.label_map import IGNORE_INDEX
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -53,7 +55,7 @@ class PointConfusion(MulticlassConfusionMatrix):
         ignore_index: Label of points that do not count.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:
         super().__init__(num_classes, ignore_index=ignore_index, validate_args=False)
         self._ignored = ignore_index
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusterseg.sweeps.summary.__main__ import main
 from omegaconf import OmegaConf
 
+from clusterseg.commands.front_door import run
 from clusterseg.errors import UserError
 from clusterseg.runs.loggers import CsvLogger
 from clusterseg.runs.outcome import Outcome
@@ -71,7 +71,7 @@ def test_the_files_and_the_tables_say_the_same(tmp_path: Path, capsys: pytest.Ca
     write_run(tmp_path / "0", [(1, 0.30)], settings(1))
     write_run(tmp_path / "1", [(1, 0.34)], settings(2))
     write_run(tmp_path / "2", [(1, 0.25)], settings(1, momentum=0.99), state="pruned")
-    assert main([str(tmp_path)]) == 0
+    run("summary", [str(tmp_path)])
     said = capsys.readouterr().out
     assert "32.00 ± 2.83" in said
     assert "34.00 (1)" in said
@@ -179,14 +179,14 @@ def test_brackets_are_no_markup(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for number, widths in enumerate([[256, 128], [64]]):
         write_run(tmp_path / f"[{number}]", [(1, 0.3)], {"seed": 1, "projection": widths})
     Outcome("failed", "[/root/file.cc:3] closed").write(write_run(tmp_path / "2", [], settings(1)))
-    assert main([str(tmp_path)]) == 0
+    run("summary", [str(tmp_path)])
     said = capsys.readouterr().out
     assert all(text in said for text in ("[256, 128]", "[64]", "([0])", "[/root/file.cc:3] closed"))
 
 
 def test_only_runs_that_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "0", [(1, 0.3)], settings(1), state="failed")
-    assert main([str(tmp_path)]) == 0
+    run("summary", [str(tmp_path)])
     assert "failed" in capsys.readouterr().out
     assert not (tmp_path / "summary.csv").exists()
 
@@ -231,14 +231,16 @@ def test_nothing_to_summarise(tmp_path: Path, pattern: str, capsys: pytest.Captu
     (tmp_path / "evaluate").mkdir()
     with pytest.raises(UserError, match=pattern.replace("*", r"\*")):
         find_runs([str(tmp_path / pattern)])
-    assert main([str(tmp_path / pattern)]) == 2
+    with pytest.raises(SystemExit) as ended:
+        run("summary", [str(tmp_path / pattern)])
+    assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_where_the_files_go(tmp_path: Path) -> None:
     for name in ("a/0", "b/0"):
         write_run(tmp_path / name, [(1, 0.3)])
-    assert main([str(tmp_path / "*" / "0")]) == 0
+    run("summary", [str(tmp_path / "*" / "0")])
     assert (tmp_path / "summary.csv").is_file()
-    assert main([str(tmp_path / "a"), "--output", str(tmp_path / "out")]) == 0
+    run("summary", [str(tmp_path / "a"), f"output={tmp_path / 'out'}"])
     assert (tmp_path / "out" / "summary.png").is_file()

@@ -123,7 +123,6 @@ def test_the_engine_takes_the_widest_that_fits() -> None:
     assert MAX_VOXELS_PER_AXIS == COORD_LIMIT
 
 
-
 def test_cap_keeps_a_random_subset_and_its_points() -> None:
     points = random_points(3000, extent=1.0)
     whole = voxelize(points)

@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 from benchmark import LEARNING_MAP, LEARNING_MAP_INV
 
+from clusterseg.commands.front_door import run
 from clusterseg.data.label_map import load_label_map
 from clusterseg.data.scan import write_scan
+from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.errors import UserError
-from clusterseg.predict.submission import LabelWriter, label_name, pack
+from clusterseg.predict.submission import LabelWriter, pack
 from clusterseg.predict.task import PredictedScan
-from clusterseg.predict.validate import TEST_SCANS, main, validate
+from clusterseg.predict.validate import TEST_SCANS, validate
 
+NAME = SemanticKittiReader("").prediction_name
 SCANS = ("11/000000", "11/000001", "12/000000")
 POINTS = 40
 Broken = Callable[[Path], Path]
@@ -37,11 +40,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A valid submission folder with its ``good.zip`` beside it."""
-    write = LabelWriter(tmp_path / "submission", load_label_map("semantickitti"))
+    write = LabelWriter(tmp_path / "submission", NAME, load_label_map("semantickitti"))
     for scan_id in SCANS:
         train = np.arange(POINTS) % 19
         write(PredictedScan(scan_id, np.ones((POINTS, 4), np.float32), train, train, np.ones(POINTS, np.float32)))
-    pack(tmp_path / "submission", SCANS, tmp_path / "good.zip")
+    pack(tmp_path / "submission", map(NAME, SCANS), tmp_path / "good.zip")
     return tmp_path / "submission"
 
 
@@ -60,10 +63,10 @@ def test_a_good_one_passes_as_zip_and_as_folder(folder: Path, root: Path) -> Non
 
 def test_packing_twice_gives_the_same_bytes_and_keeps_the_description(folder: Path) -> None:
     first = folder.with_name("good.zip").read_bytes()
-    pack(folder, reversed(SCANS), folder.with_name("again.zip"))
+    pack(folder, map(NAME, reversed(SCANS)), folder.with_name("again.zip"))
     assert folder.with_name("again.zip").read_bytes() == first
     (folder / "description.txt").write_text("method name: mine\n")
-    pack(folder, SCANS, folder.with_name("mine.zip"))
+    pack(folder, map(NAME, SCANS), folder.with_name("mine.zip"))
     with zipfile.ZipFile(folder.with_name("mine.zip")) as archive:
         assert archive.read("description.txt") == b"method name: mine\n"
 
@@ -76,7 +79,7 @@ def test_raw_ids_come_back_as_the_inverse_map() -> None:
 
 
 def test_all_scans_of_the_benchmark_are_ready(tmp_path: Path) -> None:
-    names = [label_name(f"{s}/{i:06d}") for s, n in TEST_SCANS.items() for i in range(n)]
+    names = [NAME(f"{s}/{i:06d}") for s, n in TEST_SCANS.items() for i in range(n)]
     with zipfile.ZipFile(tmp_path / "whole.zip", "w") as archive:
         for entry in ["sequences/", *(f"sequences/{s}{end}" for s in TEST_SCANS for end in ("/", "/predictions/"))]:
             archive.writestr(entry, b"")
@@ -218,14 +221,11 @@ def test_moving_ids_count_as_their_class(folder: Path, root: Path) -> None:
     assert validate(labels(folder, np.full(POINTS, 252)), root).scans == 3
 
 
-def test_the_command(
-    folder: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = [sys.executable, "-m", "clusterseg.predict.validate", str(folder), f"data.root={root}"]
+def test_the_command(folder: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "clusterseg", "submission", str(folder), f"data.root={root}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "NOT ready to upload" in done.stdout
-    monkeypatch.setattr("sys.argv", ["validate", str(no_zip(folder))])
     with pytest.raises(SystemExit) as exit_:
-        main()
+        run("submission", [str(no_zip(folder))])
     assert exit_.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")

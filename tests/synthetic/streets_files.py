@@ -30,8 +30,8 @@ def command(out: Path, recipe: Recipe, *more: str, before: str = "") -> list[str
     """The command line of a recipe, optionally with Python code that runs before it."""
     sequences = ",".join(map(str, recipe.sequences))
     settings = [f"{k}={getattr(recipe, k)}" for k in ("scans", "seed", "beams", "azimuths", "period")]
-    arguments = [f"out={out}", f"sequences={sequences}", *settings, *more]
-    code = f"{before}\nfrom clusterseg.synthetic.__main__ import main\nimport sys\nsys.exit(main({arguments!r}))"
+    arguments = [f"out={out}", f"sequences=[{sequences}]", *settings, *more]
+    code = f"{before}\nfrom clusterseg.commands.front_door import run\nrun('streets', {arguments!r})"
     return [sys.executable, "-W", "error", "-c", code]
 
 

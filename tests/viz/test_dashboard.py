@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from browser import open_page
 
+from clusterseg.commands.front_door import run
 from clusterseg.viz.charts import POINTS, thinned
 from clusterseg.viz.history import Series, read_history
-from clusterseg.viz.runs import main
 
 HEADER = "epoch,step,train/loss,train/loss_ce,train/loss_point_bank,train/lr,val/iou/car,val/iou/road,val/miou"
 ROWS = [
@@ -37,7 +37,7 @@ def write_run(folder: Path, rows: list[str] = ROWS, header: str = HEADER, seed: 
 
 def page_of(folder: Path, *arguments: str) -> str:
     output = folder / "page.html"
-    main([*(arguments or [str(folder)]), f"output={output}"])
+    run("dashboard", [*(arguments or [str(folder)]), f"output={output}"])
     return output.read_text()
 
 
@@ -162,7 +162,7 @@ def test_mistakes(
     if "run" in arguments:
         write_run(tmp_path / "run")
     with pytest.raises(SystemExit) as exit_:
-        main(arguments)
+        run("dashboard", arguments)
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
 

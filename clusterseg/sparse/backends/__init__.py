@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from importlib import import_module
-from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from clusterseg.errors import UserError
-from clusterseg.sparse.kernel_map import KernelMap
+from clusterseg.sparse.kernel_map import KernelMap, submanifold_map
 from clusterseg.sparse.workspace import Workspace
 
 
-@runtime_checkable
-class Backend(Protocol):
+class Backend(ABC):
     """What an engine must offer."""
 
     def build_map(self, keys: Tensor, stride: int) -> KernelMap:
-        """The 3x3x3 submanifold map of sorted keys."""
+        """Build the 3x3x3 submanifold map of sorted keys; an engine may have a faster way."""
+        return submanifold_map(keys, stride)
 
+    @abstractmethod
     def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight."""
 

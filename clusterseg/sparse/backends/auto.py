@@ -7,17 +7,13 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from clusterseg.sparse.backends import get_backend
+from clusterseg.sparse.backends import Backend, get_backend
 from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 
 
-class AutoBackend:
+class AutoBackend(Backend):
     """Hands each call to the engine for the device of its tensors."""
-
-    def build_map(self, keys: Tensor, stride: int) -> KernelMap:
-        """The 3x3x3 submanifold map of sorted keys."""
-        return get_backend(engine_for(keys.device)).build_map(keys, stride)
 
     def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight."""

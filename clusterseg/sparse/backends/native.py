@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from clusterseg.sparse.kernel_map import KernelMap, Tile, submanifold_map
+from clusterseg.sparse.backends import Backend
+from clusterseg.sparse.kernel_map import KernelMap, Tile
 from clusterseg.sparse.workspace import Workspace
 
 
-class NativeBackend:
+class NativeBackend(Backend):
     """Gather-multiply-sum with PyTorch operators only, tile by tile."""
-
-    def build_map(self, keys: Int[Tensor, " voxels"], stride: int) -> KernelMap:
-        """The 3x3x3 submanifold map of sorted keys."""
-        return submanifold_map(keys, stride)
 
     def convolve(
         self,

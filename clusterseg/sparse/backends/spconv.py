@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from clusterseg.errors import UserError
+from clusterseg.sparse.backends import Backend
 from clusterseg.sparse.backends.external import in_autocast_dtype, kept, list_pairs, require_cuda
-from clusterseg.sparse.kernel_map import KernelMap, submanifold_map
+from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 
 
@@ -25,7 +26,7 @@ class IndicePairs(NamedTuple):
     counts: Tensor
 
 
-class SpconvBackend:
+class SpconvBackend(Backend):
     """Gather-multiply-scatter of spconv, algorithm ``Native``.
 
     Raises:
@@ -42,10 +43,6 @@ class SpconvBackend:
                 "`pip install spconv-cu120`, or use sparse.backend=auto"
             ) from None
         self._function, self._algorithm = functional.SparseConvFunction, ConvAlgo.Native
-
-    def build_map(self, keys: Tensor, stride: int) -> KernelMap:
-        """The 3x3x3 submanifold map of sorted keys."""
-        return submanifold_map(keys, stride)
 
     def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight.

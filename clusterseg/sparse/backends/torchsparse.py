@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from clusterseg.errors import UserError
+from clusterseg.sparse.backends import Backend
 from clusterseg.sparse.backends.external import in_autocast_dtype, kept, list_pairs, require_cuda
-from clusterseg.sparse.kernel_map import KernelMap, submanifold_map
+from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 
 #: Its settings for a convolution without approximate grouping.
 EXACT = {"epsilon": 0.0, "mm_thresh": 0}
 
 
-class TorchSparseBackend:
+class TorchSparseBackend(Backend):
     """Gather-multiply-scatter of TorchSparse; its pairs and our weight order are the same.
 
     Raises:
@@ -33,10 +34,6 @@ class TorchSparseBackend:
                 "`pip install git+https://github.com/mit-han-lab/torchsparse.git`, or use sparse.backend=auto"
             ) from None
         self._function = gather_scatter.GatherScatterConvolutionFuntion
-
-    def build_map(self, keys: Tensor, stride: int) -> KernelMap:
-        """The 3x3x3 submanifold map of sorted keys."""
-        return submanifold_map(keys, stride)
 
     def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight.

@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from clusterseg.errors import UserError
+from clusterseg.sparse.backends import Backend
 from clusterseg.sparse.backends.external import in_autocast_dtype, kept, require_cuda
-from clusterseg.sparse.kernel_map import KernelMap, submanifold_map
+from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -33,7 +34,7 @@ class Plan(NamedTuple):
     longest: int
 
 
-class TritonBackend:
+class TritonBackend(Backend):
     """Forward pass, input gradient and weight gradient accumulate in float32, without atomic additions.
 
     Sums are in an order that the tuned block sizes fix: a process repeats its results, two processes may tune apart.
@@ -51,10 +52,6 @@ class TritonBackend:
                 "elsewhere use sparse.backend=auto"
             ) from None
         self._kernels = triton_kernels
-
-    def build_map(self, keys: Tensor, stride: int) -> KernelMap:
-        """The 3x3x3 submanifold map of sorted keys."""
-        return submanifold_map(keys, stride)
 
     def convolve(
         self,
