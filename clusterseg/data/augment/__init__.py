@@ -1,0 +1,19 @@
+"""Random augmentations: what moves points (`transform(points, rng)`), and what changes points and labels together
+(`mix(scan, other, rng)`).
+"""
+
+from clusterseg.data.augment.dropout import BeamDropout, PointDropout, RangeDropout
+from clusterseg.data.augment.jitter import RandomJitter
+from clusterseg.data.augment.labelled import LabelledScan, Mix, join
+from clusterseg.data.augment.translate import RandomTranslation
+
+__all__ = [
+    "BeamDropout",
+    "LabelledScan",
+    "Mix",
+    "PointDropout",
+    "RandomJitter",
+    "RandomTranslation",
+    "RangeDropout",
+    "join",
+]
