@@ -5,13 +5,18 @@
 from clusterseg.data.augment.dropout import BeamDropout, PointDropout, RangeDropout
 from clusterseg.data.augment.jitter import RandomJitter
 from clusterseg.data.augment.labelled import LabelledScan, Mix, join
+from clusterseg.data.augment.mixing import LaserMix, Mix3D, OneOf, PolarMix
 from clusterseg.data.augment.translate import RandomTranslation
 
 __all__ = [
     "BeamDropout",
     "LabelledScan",
+    "LaserMix",
     "Mix",
+    "Mix3D",
+    "OneOf",
     "PointDropout",
+    "PolarMix",
     "RandomJitter",
     "RandomTranslation",
     "RangeDropout",
