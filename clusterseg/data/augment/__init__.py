@@ -2,7 +2,9 @@
 (`mix(scan, other, rng)`).
 """
 
+from clusterseg.data.augment.cutmix import InstanceCutMix
 from clusterseg.data.augment.dropout import BeamDropout, PointDropout, RangeDropout
+from clusterseg.data.augment.instances import InstanceBank
 from clusterseg.data.augment.jitter import RandomJitter
 from clusterseg.data.augment.labelled import LabelledScan, Mix, join
 from clusterseg.data.augment.mixing import LaserMix, Mix3D, OneOf, PolarMix
@@ -10,6 +12,8 @@ from clusterseg.data.augment.translate import RandomTranslation
 
 __all__ = [
     "BeamDropout",
+    "InstanceBank",
+    "InstanceCutMix",
     "LabelledScan",
     "LaserMix",
     "Mix",
