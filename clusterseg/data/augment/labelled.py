@@ -55,15 +55,15 @@ def join(scans: Sequence[LabelledScan]) -> LabelledScan:
             f"data.augmentation: got scans of {channels} channels to mix; expected the same of each: "
             "take both from one data set"
         )
-    highest = [scan.instances.max(initial=0) for scan in scans]
-    shifts = np.cumsum([0, *highest[:-1]])
-    numbers = [
-        np.where(scan.instances > 0, scan.instances + shift, 0) for scan, shift in zip(scans, shifts, strict=True)
-    ]
+    numbers, shift, start = np.concatenate([scan.instances for scan in scans]), 0, 0
+    for scan in scans:
+        part = numbers[start : start + len(scan)]
+        np.add(part, shift, out=part, where=part > 0)
+        shift, start = int(part.max(initial=shift)), start + len(scan)
     return LabelledScan(
         points=np.concatenate([scan.points for scan in scans]),
         targets=np.concatenate([scan.targets for scan in scans]),
-        instances=np.concatenate(numbers),
+        instances=numbers,
     )
 
 

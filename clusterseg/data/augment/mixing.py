@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int8
 
 from clusterseg.data.augment.checks import check_probability
 from clusterseg.data.augment.classes import THINGS, belongs, train_ids
@@ -203,17 +203,17 @@ class OneOf(Mix):
         return chosen(scan, other, rng)
 
 
-def _strip(points: Float32[np.ndarray, "points channels"], borders: np.ndarray) -> Int64[np.ndarray, " points"]:
+def _strip(points: Float32[np.ndarray, "points channels"], borders: np.ndarray) -> Int8[np.ndarray, " points"]:
     """Return the strip of each point: 0 above the first border (degrees, falling), one more below each.
 
     z <= tan(border) * distance says the same as inclination <= border, without an arctan for each point.
     A point that is not finite is in strip 0.
     """
     x, y, z = points[:, :3].T.astype(np.float64)
-    distance = np.hypot(x, y)
-    strip = np.zeros(len(points), np.int64)
+    distance = np.sqrt(x * x + y * y)
+    strip, limit = np.zeros(len(points), np.int8), np.empty_like(distance)
     for slope in np.tan(np.radians(borders)):
-        strip += z <= slope * distance
+        strip += z <= np.multiply(distance, slope, out=limit)
     return strip
 
 
