@@ -2,6 +2,7 @@
 (`mix(scan, other, rng)`).
 """
 
+from clusterseg.data.augment.collect import ensure_bank
 from clusterseg.data.augment.cutmix import InstanceCutMix
 from clusterseg.data.augment.dropout import BeamDropout, PointDropout, RangeDropout
 from clusterseg.data.augment.instances import InstanceBank
@@ -24,5 +25,6 @@ __all__ = [
     "RandomJitter",
     "RandomTranslation",
     "RangeDropout",
+    "ensure_bank",
     "join",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +30,7 @@ class InstanceCutMix(Mix):
     WaffleIron (ICCV 2023), whose code pastes at any distance on road, parking or sidewalk and looks at no obstacle.
 
     Attributes:
-        bank: The instances.
+        bank: The instances; None for those of the data set's training scans, see `bound`.
         classes: Classes to paste, each as likely as any other; those without an instance in the bank are passed over.
         ground: Classes that a thing may stand on.
         fewest: Smallest number of instances to try, drawn uniformly up to `most`.
@@ -45,7 +45,7 @@ class InstanceCutMix(Mix):
             among the names.
     """
 
-    bank: InstanceBank
+    bank: InstanceBank | None = None
     classes: Sequence[str] = RARE_THINGS
     ground: Sequence[str] = GROUND
     fewest: int = 5
@@ -61,17 +61,27 @@ class InstanceCutMix(Mix):
         check_positive(_KEY, "attempts", self.attempts)
         check_not_negative(_KEY, "max_shift", self.max_shift)
         check_probability(_KEY, "probability", self.probability)
-        train_ids(self.classes, self.bank.class_names, f"{_KEY}.classes (in the bank)")
+        if self.bank is not None:
+            train_ids(self.classes, self.bank.class_names, f"{_KEY}.classes (in the bank)")
 
-    def bound(self, class_names: Sequence[str]) -> InstanceCutMix:
-        """Return the mix for train ids of these names.
+    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> InstanceCutMix:
+        """Return the mix for train ids of these names, with a bank.
+
+        Args:
+            class_names: The name of each train id.
+            collect: Makes the bank where none is set.
 
         Raises:
-            UserError: A class to paste or a ground is not among them.
+            UserError: A class to paste or a ground is not among the names, or there is no bank.
         """
         train_ids(self.classes, class_names, f"{_KEY}.classes")
         train_ids(self.ground, class_names, f"{_KEY}.ground")
-        return replace(self, class_names=tuple(class_names))
+        bank = self.bank if self.bank is not None or collect is None else collect()
+        if bank is None:
+            raise UserError(
+                f"{_KEY}.bank: got none, expected instances to paste; load a file, or let the data collect them"
+            )
+        return replace(self, bank=bank, class_names=tuple(class_names))
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
         """Return the scan with instances behind its own points; the second scan is not looked at."""
@@ -89,10 +99,12 @@ class InstanceCutMix(Mix):
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, Float32[np.ndarray, "instance_points channels"]]]:
         """Draw the instances to try, with the names of their classes."""
-        groups = [(name, rows) for name in self.classes if len(rows := self.bank.of_class(name))]
+        bank = self.bank
+        assert bank is not None  # an unbound mix has failed before, for want of names
+        groups = [(name, rows) for name in self.classes if len(rows := bank.of_class(name))]
         count = int(rng.integers(self.fewest, self.most + 1)) if groups else 0
         drawn = [groups[int(rng.integers(len(groups)))] for _ in range(count)]
-        return [(name, self.bank[int(rng.choice(rows))]) for name, rows in drawn]
+        return [(name, bank[int(rng.choice(rows))]) for name, rows in drawn]
 
     def _place(
         self, instance: Float32[np.ndarray, "instance_points channels"], around: Surroundings, rng: np.random.Generator

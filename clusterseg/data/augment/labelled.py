@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from clusterseg.errors import UserError
+
+if TYPE_CHECKING:
+    from clusterseg.data.augment.instances import InstanceBank
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +82,16 @@ class Mix(ABC):
         """Whether a second scan is needed; where not, None will do."""
         return False
 
-    def bound(self, class_names: Sequence[str]) -> Mix:
-        """Return the mix for a data set whose train ids have these names."""
+    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> Mix:
+        """Return the mix for a data set.
+
+        Args:
+            class_names: The name of each of its train ids.
+            collect: Makes the bank of its training scans; called only where one is needed.
+
+        Raises:
+            UserError: The mix has a class that is not among the names, or lacks a bank.
+        """
         return self
 
     @abstractmethod

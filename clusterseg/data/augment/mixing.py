@@ -6,7 +6,7 @@ Only whole points travel, each with its label; the sensor stands at the same pla
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Int8
 
 from clusterseg.data.augment.checks import check_probability
 from clusterseg.data.augment.classes import THINGS, belongs, train_ids
+from clusterseg.data.augment.instances import InstanceBank
 from clusterseg.data.augment.labelled import LabelledScan, Mix, join, second
 from clusterseg.data.augment.turn import turned
 from clusterseg.data.transforms import Transform
@@ -100,8 +101,8 @@ class PolarMix(Mix):
         """A second scan is needed, unless both probabilities are 0."""
         return self.swap > 0 or self.paste > 0
 
-    def bound(self, class_names: Sequence[str]) -> PolarMix:
-        """Return the mix for train ids of these names.
+    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> PolarMix:
+        """Return the mix for train ids of these names; no bank is needed.
 
         Raises:
             UserError: A class to paste is not among them.
@@ -192,9 +193,9 @@ class OneOf(Mix):
         """A second scan is needed where one of the mixes needs it."""
         return any(mix.needs_other for mix in self.mixes)
 
-    def bound(self, class_names: Sequence[str]) -> OneOf:
-        """Return the choice with each mix bound to these names."""
-        return replace(self, mixes=[mix.bound(class_names) for mix in self.mixes])
+    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> OneOf:
+        """Return the choice with each mix bound, see `Mix.bound`."""
+        return replace(self, mixes=[mix.bound(class_names, collect) for mix in self.mixes])
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
         """Return what the mix drawn makes of the scan."""
