@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from clusterseg.data.augment.beams import beams_of
 from clusterseg.data.augment.checks import check_positive, check_probability, check_share
 from clusterseg.data.augment.labelled import LabelledScan, Mix
 from clusterseg.errors import UserError
@@ -63,12 +64,11 @@ class PointDropout(Dropout):
 class BeamDropout(Dropout):
     """Drop whole beams: a share of them drawn uniformly from [0, max_share]; which ones, is drawn too.
 
-    A `.bin` file does not say which beam saw a point. Points whose inclination above the horizon falls into the same
-    step of `spacing` count as one beam; the beams of a scan are the steps that hold a point.
+    Which beam saw a point, `beams_of` finds out; so drop before anything rotates the scan.
 
     Attributes:
         max_share: Largest share of the beams to drop.
-        spacing: Degrees between beams; 0.4 parts the 64 beams of SemanticKITTI's sensor (1/3 above, 1/2 below).
+        spacing: Degrees of inclination that count as one beam where the order of the points does not tell.
         probability: Probability that beams of a scan are dropped at all.
 
     Raises:
@@ -87,13 +87,12 @@ class BeamDropout(Dropout):
     def keep(
         self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
     ) -> Bool[np.ndarray, " points"]:
-        """Say which points stay; a point that is not finite belongs to the beam of the horizon."""
-        step = _inclination_step(points, self.spacing)
-        step -= step.min(initial=0)
-        beams = np.flatnonzero(np.bincount(step))
-        stays = np.zeros(step.max(initial=0) + 1, bool)
-        stays[beams] = _all_but(len(beams), self.max_share, rng)
-        return stays.take(step)
+        """Say which points stay."""
+        beam = beams_of(points, self.spacing)
+        used = np.flatnonzero(np.bincount(beam))
+        stays = np.zeros(beam.max(initial=0) + 1, bool)
+        stays[used] = _all_but(len(used), self.max_share, rng)
+        return stays.take(beam)
 
 
 @dataclass(frozen=True)
@@ -139,9 +138,3 @@ def _all_but(count: int, max_share: float, rng: np.random.Generator) -> Bool[np.
     stays = np.ones(count, bool)
     stays[rng.choice(count, dropped, replace=False, shuffle=False)] = False
     return stays
-
-
-def _inclination_step(points: Float32[np.ndarray, "points channels"], spacing: float) -> np.ndarray:
-    x, y, z = points[:, :3].T.astype(np.float64)
-    inclination = np.degrees(np.arctan2(z, np.hypot(x, y)))
-    return np.floor(np.nan_to_num(inclination) / spacing).astype(np.int64)

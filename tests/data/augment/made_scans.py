@@ -64,7 +64,7 @@ def _part(xyz: np.ndarray, name: str, number: int = 0) -> tuple[np.ndarray, np.n
 
 def _plain(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inclination = np.radians(np.linspace(-24, -3, 24))[:, None]
-    azimuth = np.linspace(-np.pi, np.pi, 150, endpoint=False) + rng.uniform(0, 0.02)
+    azimuth = np.linspace(0, 2 * np.pi, 150, endpoint=False) + rng.uniform(0, 0.02)
     distance = HEIGHT / -np.tan(inclination) + rng.normal(0, 0.02, (24, 150))
     x, y = distance * np.cos(azimuth), distance * np.sin(azimuth)
     xyz = np.stack([x, y, 0.02 * x - HEIGHT + rng.normal(0, 0.01, x.shape)], -1).reshape(-1, 3)

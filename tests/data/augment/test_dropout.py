@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from made_scans import Pair, assert_same, made_scan, rows_of, untouched
-from slow_dropout import slow_beam_dropout, slow_point_dropout, slow_range_dropout
+from slow_dropout import slow_beam_dropout, slow_beams, slow_point_dropout, slow_range_dropout
 
 from clusterseg.data.augment import BeamDropout, Mix, PointDropout, RangeDropout
+from clusterseg.data.augment.beams import beams_of
 from clusterseg.errors import UserError
 
 Slow = Callable[[np.ndarray, np.random.Generator], list[int]]
@@ -52,18 +53,34 @@ def test_share_of_points_is_uniform_up_to_its_largest() -> None:
 
 
 def test_beams_go_as_a_whole() -> None:
-    """24 beams, 0.8 degrees apart, each in the middle of its step of 0.4; the points come beam by beam, 150 each."""
+    """The plain comes beam by beam, 150 points each."""
     plain = made_scan().where(np.arange(len(made_scan())) < 24 * 150)
-    beam = np.repeat(np.arange(24), 150)
-    points = plain.points.copy()
-    points[:, 2] = np.tan(np.radians(0.8 * beam - 9.4)) * np.hypot(points[:, 0], points[:, 1])
     sizes = set()
     for seed in range(20):
-        kept = BeamDropout(0.9)(plain.with_points(points), None, np.random.default_rng(seed))
-        of_beam = np.bincount(beam[rows_of(kept)], minlength=24)
+        kept = BeamDropout(0.9)(plain, None, np.random.default_rng(seed))
+        of_beam = np.bincount(rows_of(kept) // 150, minlength=24)
         assert set(of_beam) <= {0, 150}
         sizes.add(len(kept) // 150)
     assert min(sizes) >= 3 and len(sizes) > 8
+
+
+def test_beams_by_inclination_where_the_order_does_not_tell(pair: Pair) -> None:
+    shuffled = pair[0].points[np.random.default_rng(0).permutation(len(pair[0]))]
+    beams = beams_of(shuffled, 0.7)
+    steps = dict(zip(slow_beams(shuffled, 0.7), beams.tolist(), strict=True))
+    assert [steps[step] for step in slow_beams(shuffled, 0.7)] == beams.tolist()
+    assert len(set(steps.values())) == len(steps) > 20 and beams.min() == 0
+    middle = shuffled[np.argsort(np.arctan2(shuffled[:, 1], shuffled[:, 0]))]  # column by column: one turn
+    assert len(np.unique(beams_of(middle, 0.7))) == len(steps)
+
+
+def test_the_64_beams_of_a_real_scan(real_pair: Pair) -> None:
+    for scan in real_pair:
+        beam = beams_of(scan.points, 0.4)
+        assert beam.max() + 1 == 64
+        inclination = np.arctan2(scan.points[:, 2], np.hypot(scan.points[:, 0], scan.points[:, 1]))
+        middles = [np.median(inclination[beam == number]) for number in range(64)]
+        assert (np.diff(middles) < 0).all()
 
 
 def test_something_always_stays() -> None:
