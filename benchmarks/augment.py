@@ -68,6 +68,7 @@ def mixes(bank: InstanceBank) -> dict[str, Mix]:
         "laser_polarmix": OneOf([LaserMix(), PolarMix()]),
         "mix3d": Mix3D(),
         "cutmix": InstanceCutMix(bank, classes=THINGS),
+        "cutmix_occlude": InstanceCutMix(bank, classes=THINGS, occlude=True),
     }
     return {name: mix.bound(NAMES) for name, mix in found.items()}
 

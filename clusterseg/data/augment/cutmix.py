@@ -13,6 +13,7 @@ from clusterseg.data.augment.checks import check_not_negative, check_positive, c
 from clusterseg.data.augment.classes import GROUND, RARE_THINGS, belongs, train_ids
 from clusterseg.data.augment.instances import InstanceBank
 from clusterseg.data.augment.labelled import LabelledScan, Mix, join
+from clusterseg.data.augment.occlusion import hidden
 from clusterseg.data.augment.surroundings import Surroundings
 from clusterseg.data.augment.turn import turned
 from clusterseg.errors import UserError
@@ -37,6 +38,7 @@ class InstanceCutMix(Mix):
         most: Largest number.
         attempts: Angles tried for each instance.
         max_shift: Largest move up or down, metres: more would bury a thing whose foot its sensor did not see.
+        occlude: Whether points of the scan that a pasted thing hides from the sensor leave it.
         probability: Probability that anything is pasted into a scan.
         class_names: The name of each train id; a data set's label map fills it in, see `bound`.
 
@@ -52,6 +54,7 @@ class InstanceCutMix(Mix):
     most: int = 20
     attempts: int = 10
     max_shift: float = 0.5
+    occlude: bool = False
     probability: float = 1.0
     class_names: Sequence[str] = ()
 
@@ -89,13 +92,15 @@ class InstanceCutMix(Mix):
             return scan
         ground = belongs(scan.targets, train_ids(self.ground, self.class_names, f"{_KEY}.ground"))
         around = Surroundings.of(scan.points, ground)
-        pieces = [scan]
+        things: list[LabelledScan] = []
         for name, instance in self._draw(rng):
             placed = self._place(instance, around, rng)
             if placed is not None:
                 around = around.with_things(placed)
-                pieces.append(self._labelled(placed, name))
-        return join(pieces)
+                things.append(self._labelled(placed, name))
+        if self.occlude and things:
+            scan = scan.where(~hidden(scan.points, np.concatenate([thing.points for thing in things])))
+        return join([scan, *things])
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, Float32[np.ndarray, "instance_points channels"]]]:
         """Draw the instances to try, with the names of their classes."""

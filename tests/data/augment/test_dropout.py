@@ -7,7 +7,7 @@ import pytest
 from made_scans import Pair, assert_same, made_scan, rows_of, untouched
 from slow_dropout import slow_beam_dropout, slow_beams, slow_point_dropout, slow_range_dropout
 
-from clusterseg.data.augment import BeamDropout, Mix, PointDropout, RangeDropout
+from clusterseg.data.augment import BeamDropout, LabelledScan, Mix, PointDropout, RangeDropout
 from clusterseg.data.augment.beams import beams_of
 from clusterseg.errors import UserError
 
@@ -33,6 +33,18 @@ def test_against_the_slow_reference(dropout: Mix, slow: Slow, pair: Pair) -> Non
         assert_same(kept, type(scan)(scan.points[rows], scan.targets[rows], scan.instances[rows]))
         assert_same(kept, dropout(scan, pair[1], np.random.default_rng(seed)))
         assert_same(scan, before)
+
+
+def test_beams_by_inclination_against_the_slow_reference(pair: Pair) -> None:
+    scan = pair[0]
+    order = np.random.default_rng(0).permutation(len(scan))
+    shuffled = LabelledScan(scan.points[order], scan.targets[order], scan.instances[order])
+    for seed in range(3):
+        kept = BeamDropout(0.8)(shuffled, None, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        rng.random()  # whether to drop at all
+        rows = slow_beam_dropout(shuffled.points, 0.8, 0.4, rng)
+        np.testing.assert_array_equal(rows_of(kept), order[rows])
 
 
 @pytest.mark.parametrize("kind", [PointDropout, BeamDropout, RangeDropout])

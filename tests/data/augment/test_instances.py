@@ -73,6 +73,15 @@ def test_is_decided_by_the_seed() -> None:
     assert not np.array_equal(build(1).points, build(2).points)
 
 
+def test_points_of_no_instance_are_none() -> None:
+    """A number of 0 says that things of the class were not told apart."""
+    numbers = np.where(SCANS[0].instances == 1, 0, SCANS[0].instances)
+    scan = LabelledScan(SCANS[0].points, SCANS[0].targets, numbers)
+    bank = InstanceBank.build([scan], NAMES, classes=["car"], min_points=1)
+    assert len(bank) == len(InstanceBank.build(SCANS[:1], NAMES, classes=["car"], min_points=1)) - 1
+    assert not set(bank.points[:, 4]) & set(scan.points[numbers == 0, 4])
+
+
 def test_points_that_are_not_finite_stay_out() -> None:
     points = SCANS[0].points.copy()
     points[::3, 1] = np.nan

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -123,6 +124,12 @@ def test_labels_follow_their_points_and_none_is_invented(name: str, pair: Pair) 
             named = np.unique(np.c_[mixed.instances[mine], old][old > 0], axis=0)
             assert len(named) == len(np.unique(named[:, 0]))  # no number for two instances
         assert not set(mixed.instances[rows < OTHER]) & set(mixed.instances[rows >= OTHER]) - {0}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_a_worker_gets_the_same_mix(name: str, made_pair: Pair) -> None:
+    sent = pickle.loads(pickle.dumps(MIXES[name]))
+    assert_same(sent(*made_pair, np.random.default_rng(5)), MIXES[name](*made_pair, np.random.default_rng(5)))
 
 
 @pytest.mark.parametrize("name", ["lasermix", "swap"])
