@@ -9,6 +9,7 @@ from clusterseg.data.augment.instances import InstanceBank
 from clusterseg.data.augment.jitter import RandomJitter
 from clusterseg.data.augment.labelled import LabelledScan, Mix, join
 from clusterseg.data.augment.mixing import LaserMix, Mix3D, OneOf, PolarMix
+from clusterseg.data.augment.partners import partners
 from clusterseg.data.augment.translate import RandomTranslation
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "RangeDropout",
     "ensure_bank",
     "join",
+    "partners",
 ]
