@@ -1,0 +1,140 @@
+"""Cost of each augmentation: milliseconds of a scan of some 120,000 points, median of n.
+
+python benchmarks/augment.py [real=DIR] [n=30] [out=FILE.json]
+
+`real` is a folder in the SemanticKITTI layout (it holds `sequences`), of which the first two sequences give a scan
+each; without it, two scans of streets are made. The second table is of whole samples, read from disk and voxelised:
+a mixed one reads two scans. Meant for one idle core: OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from clusterseg.data.augment import (
+    BeamDropout,
+    InstanceBank,
+    InstanceCutMix,
+    LabelledScan,
+    LaserMix,
+    Mix,
+    Mix3D,
+    OneOf,
+    PointDropout,
+    PolarMix,
+    RandomJitter,
+    RandomTranslation,
+    RangeDropout,
+)
+from clusterseg.data.augment.classes import THINGS
+from clusterseg.data.augment.read import read_labelled
+from clusterseg.data.label_map import load_label_map
+from clusterseg.data.sample import build_sample
+from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale, Transform
+from clusterseg.synthetic import Recipe, write_streets
+
+LABEL_MAP = load_label_map("semantickitti")
+NAMES = LABEL_MAP.class_names
+DEFAULT = (RandomRotation(), RandomScale())
+Files = tuple[Path, Path]
+
+
+def transforms() -> dict[str, Transform]:
+    return {
+        "rotation": RandomRotation(),
+        "scale": RandomScale(),
+        "flip": RandomFlip(),
+        "jitter": RandomJitter(),
+        "translation": RandomTranslation(),
+    }
+
+
+def mixes(bank: InstanceBank) -> dict[str, Mix]:
+    found = {
+        "point_dropout": PointDropout(),
+        "beam_dropout": BeamDropout(),
+        "range_dropout": RangeDropout(),
+        "lasermix": LaserMix(),
+        "polarmix": PolarMix(swap=1.0),
+        "laser_polarmix": OneOf([LaserMix(), PolarMix()]),
+        "mix3d": Mix3D(),
+        "cutmix": InstanceCutMix(bank, classes=THINGS),
+        "cutmix_occlude": InstanceCutMix(bank, classes=THINGS, occlude=True),
+    }
+    return {name: mix.bound(NAMES) for name, mix in found.items()}
+
+
+def median_ms(call: Callable[[np.random.Generator], object], n: int) -> float:
+    """Median of n calls after two to warm up, each with a generator of its own."""
+    times = []
+    for seed in range(-2, n):
+        rng = np.random.default_rng(abs(seed))
+        start = time.perf_counter()
+        call(rng)
+        times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times[2:]))
+
+
+def sample(files: list[Files], mix: Mix | None, rng: np.random.Generator) -> None:
+    """What a loader does for one training sample."""
+    scan, *rest = (read_labelled(*pair, LABEL_MAP) for pair in files[: 2 if mix and mix.needs_other else 1])
+    mixed = mix(scan, rest[0] if rest else None, rng) if mix else scan
+    build_sample(mixed.points, mixed.targets, "00/000000", max_voxels=80_000, transforms=DEFAULT, rng=rng)
+
+
+def measure(files: list[Files], n: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of each augmentation alone, and of a whole sample with it."""
+    scans: list[LabelledScan] = [read_labelled(*pair, LABEL_MAP) for pair in files]
+    bank = InstanceBank.build(scans, NAMES)
+    scan, other = scans
+    alone = {name: median_ms(lambda rng, t=t: t(scan.points, rng), n) for name, t in transforms().items()}
+    whole = {"rotation + scale": median_ms(lambda rng: sample(files, None, rng), n)}
+    for name, mix in mixes(bank).items():
+        alone[name] = median_ms(lambda rng, m=mix: m(scan, other, rng), n)
+        whole[name] = median_ms(lambda rng, m=mix: sample(files, m, rng), n)
+    return {"alone": alone, "whole sample": whole}
+
+
+def find(root: Path) -> list[Files]:
+    """The first scan of each of the first two sequences."""
+    folders = sorted(root.glob("sequences/*"))[:2]
+    scans = [sorted(folder.glob("velodyne/*.bin"))[0] for folder in folders]
+    return [(path, path.parents[1] / "labels" / f"{path.stem}.label") for path in scans]
+
+
+def print_tables(found: dict[str, dict[str, float]], points: list[int]) -> None:
+    plain = found["whole sample"]["rotation + scale"]
+    for title, rows in found.items():
+        table = Table(title, "ms", "x a plain sample", title=f"Scans of {points[0]:,} and {points[1]:,} points")
+        for name, value in rows.items():
+            table.add_row(name, f"{value:.2f}", f"{value / plain:.2f}")
+        Console().print(table)
+
+
+def main(arguments: list[str]) -> None:
+    given = dict(argument.split("=", 1) for argument in arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        if "real" in given:
+            root = Path(given["real"])
+        else:
+            root = write_streets(Path(folder) / "streets", Recipe.of(scans="1", seed="1", sequences="0,1", period=5.0))
+        files = find(root)
+        if len(files) < 2:
+            sys.exit(f"real={root}: holds fewer than two sequences/*/velodyne/*.bin")
+        found = measure(files, int(given.get("n", 30)))
+        print_tables(found, [path.stat().st_size // 16 for path, _ in files])
+    if "out" in given:
+        Path(given["out"]).write_text(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,42 @@
+"""Classes by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from clusterseg.errors import UserError
+
+# What moves or can move, in the benchmark's names: mmdetection3d's PolarMix pastes these.
+THINGS = ("car", "bicycle", "motorcycle", "truck", "other-vehicle", "person", "bicyclist", "motorcyclist")
+# What training scans hold little of, so that pasting more of it helps.
+RARE_THINGS = THINGS[1:]
+# What a thing stands on.
+GROUND = ("road", "parking", "sidewalk", "terrain")
+
+
+def train_ids(names: Sequence[str], class_names: Sequence[str], key: str) -> Int64[np.ndarray, " chosen"]:
+    """Return the train ids of classes.
+
+    Args:
+        names: The classes to find.
+        class_names: The name of each train id.
+        key: The config key that lists the names, for errors.
+
+    Raises:
+        UserError: A name is none of the classes.
+    """
+    unknown = [name for name in names if name not in class_names]
+    if unknown:
+        known = ", ".join(class_names) or "none: the augmentation was not bound to a label map"
+        raise UserError(f"{key}: got {', '.join(unknown)}; expected names among the data set's classes ({known})")
+    return np.array([list(class_names).index(name) for name in names], np.int64)
+
+
+def belongs(targets: Int64[np.ndarray, " points"], ids: Int64[np.ndarray, " chosen"]) -> Bool[np.ndarray, " points"]:
+    """Say which points are of one of the classes; train ids lie in 0..255."""
+    chosen = np.zeros(256, bool)
+    chosen[ids] = True
+    return chosen.take(targets)

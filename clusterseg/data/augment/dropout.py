@@ -1,0 +1,140 @@
+"""Dropout: points, whole beams, or what is far leave the scan, and their labels with them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from clusterseg.data.augment.beams import beams_of
+from clusterseg.data.augment.checks import check_positive, check_probability, check_share
+from clusterseg.data.augment.labelled import LabelledScan, Mix
+from clusterseg.errors import UserError
+
+_KEY = "data.augmentation"
+
+
+class Dropout(Mix):
+    """A mix that keeps some points of the scan in their order, and changes none."""
+
+    probability: float
+
+    @abstractmethod
+    def keep(
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Bool[np.ndarray, " points"]:
+        """Say which points stay: x, y, z in metres in the sensor's frame."""
+
+    def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
+        """Return what stays of the scan; the second scan is not looked at."""
+        if rng.random() >= self.probability:
+            return scan
+        return scan.where(self.keep(scan.points, rng))
+
+
+@dataclass(frozen=True)
+class PointDropout(Dropout):
+    """Drop a share of the points, drawn uniformly from [0, max_share]; which ones, is drawn too.
+
+    Attributes:
+        max_share: Largest share of the points to drop.
+        probability: Probability that points of a scan are dropped at all.
+
+    Raises:
+        UserError: A share outside [0, 1), or a probability outside [0, 1].
+    """
+
+    max_share: float = 0.2
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_share(f"{_KEY}.point_dropout", "max_share", self.max_share)
+        check_probability(f"{_KEY}.point_dropout", "probability", self.probability)
+
+    def keep(
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Bool[np.ndarray, " points"]:
+        """Say which points stay."""
+        return _all_but(len(points), self.max_share, rng)
+
+
+@dataclass(frozen=True)
+class BeamDropout(Dropout):
+    """Drop whole beams: a share of them drawn uniformly from [0, max_share]; which ones, is drawn too.
+
+    Which beam saw a point, `beams_of` finds out; so drop before anything rotates the scan.
+
+    Attributes:
+        max_share: Largest share of the beams to drop.
+        spacing: Degrees of inclination that count as one beam where the order of the points does not tell.
+        probability: Probability that beams of a scan are dropped at all.
+
+    Raises:
+        UserError: A share outside [0, 1), a spacing of 0 or less, or a probability outside [0, 1].
+    """
+
+    max_share: float = 0.5
+    spacing: float = 0.4
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_share(f"{_KEY}.beam_dropout", "max_share", self.max_share)
+        check_positive(f"{_KEY}.beam_dropout", "spacing", self.spacing)
+        check_probability(f"{_KEY}.beam_dropout", "probability", self.probability)
+
+    def keep(
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Bool[np.ndarray, " points"]:
+        """Say which points stay."""
+        beam = beams_of(points, self.spacing)
+        used = np.flatnonzero(np.bincount(beam))
+        stays = np.zeros(beam.max(initial=0) + 1, bool)
+        stays[used] = _all_but(len(used), self.max_share, rng)
+        return stays.take(beam)
+
+
+@dataclass(frozen=True)
+class RangeDropout(Dropout):
+    """Drop what lies beyond a distance drawn uniformly from [nearest, farthest], as a weaker sensor would.
+
+    Where nothing would stay, the whole scan stays.
+
+    Attributes:
+        nearest: Smallest distance drawn, metres from the sensor.
+        farthest: Largest one.
+        probability: Probability that points of a scan are dropped at all.
+
+    Raises:
+        UserError: Not 0 < nearest <= farthest, or a probability outside [0, 1].
+    """
+
+    nearest: float = 30.0
+    farthest: float = 80.0
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.nearest <= self.farthest:
+            raise UserError(
+                f"{_KEY}.range_dropout: got nearest={self.nearest}, farthest={self.farthest}; "
+                "expected 0 < nearest <= farthest, in metres"
+            )
+        check_probability(f"{_KEY}.range_dropout", "probability", self.probability)
+
+    def keep(
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
+    ) -> Bool[np.ndarray, " points"]:
+        """Say which points stay; one that is not finite goes."""
+        limit = rng.uniform(self.nearest, self.farthest)
+        xyz = points[:, :3].astype(np.float64)
+        near = np.einsum("pc,pc->p", xyz, xyz) <= limit**2
+        return near if near.any() else np.ones(len(points), bool)
+
+
+def _all_but(count: int, max_share: float, rng: np.random.Generator) -> Bool[np.ndarray, " count"]:
+    """Keep all of `count` but a share of them, rounded down, so that one always stays."""
+    dropped = int(rng.uniform(0, max_share) * count)
+    stays = np.ones(count, bool)
+    stays[rng.choice(count, dropped, replace=False, shuffle=False)] = False
+    return stays

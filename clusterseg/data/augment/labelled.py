@@ -1,0 +1,116 @@
+"""A scan with its labels, and the contract of what changes both together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from clusterseg.errors import UserError
+
+if TYPE_CHECKING:
+    from clusterseg.data.augment.instances import InstanceBank
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledScan:
+    """Points and what each of them belongs to.
+
+    Attributes:
+        points: x, y, z in metres in the sensor's frame (x forward, y left, z up), remission, and any further channels;
+            NaN where a value is not finite.
+        targets: Train id of each point, or `IGNORE_INDEX`.
+        instances: Number of the instance of each point, 0 for none; it counts within its class.
+    """
+
+    points: Float32[np.ndarray, "points channels"]
+    targets: Int64[np.ndarray, " points"]
+    instances: Int64[np.ndarray, " points"]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def where(self, mask: Bool[np.ndarray, " points"]) -> LabelledScan:
+        """Return the points that the mask chooses, in their order."""
+        rows = np.flatnonzero(mask)  # taking rows is several times as fast as a mask on a matrix
+        return LabelledScan(self.points.take(rows, axis=0), self.targets.take(rows), self.instances.take(rows))
+
+    def with_points(self, points: Float32[np.ndarray, "points channels"]) -> LabelledScan:
+        """Return a scan of the same labels with the points moved."""
+        return LabelledScan(points, self.targets, self.instances)
+
+
+def join(scans: Sequence[LabelledScan]) -> LabelledScan:
+    """Put scans one after another; instances of different scans get different numbers.
+
+    Args:
+        scans: One or more, with the same channels.
+
+    Raises:
+        UserError: The scans differ in their channels.
+    """
+    channels = [scan.points.shape[1] for scan in scans]
+    if len(set(channels)) > 1:
+        raise UserError(
+            f"data.augmentation: got scans of {channels} channels to mix; expected the same of each: "
+            "take both from one data set"
+        )
+    numbers, shift, start = np.concatenate([scan.instances for scan in scans]), 0, 0
+    for scan in scans:
+        part = numbers[start : start + len(scan)]
+        np.add(part, shift, out=part, where=part > 0)
+        shift, start = int(part.max(initial=shift)), start + len(scan)
+    return LabelledScan(
+        points=np.concatenate([scan.points for scan in scans]),
+        targets=np.concatenate([scan.targets for scan in scans]),
+        instances=numbers,
+    )
+
+
+class Mix(ABC):
+    """A random change of points and labels together: a pure function of one or two scans and a generator.
+
+    The scans given are never changed. Where nothing changes, the scan itself may be returned.
+    """
+
+    @property
+    def needs_other(self) -> bool:
+        """Whether a second scan is needed; where not, None will do."""
+        return False
+
+    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> Mix:
+        """Return the mix for a data set.
+
+        Args:
+            class_names: The name of each of its train ids.
+            collect: Makes the bank of its training scans; called only where one is needed.
+
+        Raises:
+            UserError: The mix has a class that is not among the names, or lacks a bank.
+        """
+        return self
+
+    @abstractmethod
+    def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
+        """Return the changed scan.
+
+        Args:
+            scan: The scan to change.
+            other: A second scan of the same channels, or None.
+            rng: The source of every random draw.
+        """
+
+
+def second(other: LabelledScan | None, key: str) -> LabelledScan:
+    """Return the second scan.
+
+    Raises:
+        UserError: There is none.
+    """
+    if other is None:
+        raise UserError(f"{key}: got one scan, expected a second one to mix; give it, or set {key}=null")
+    return other
