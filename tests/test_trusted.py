@@ -131,7 +131,7 @@ def test_a_trusted_module_builds_its_own_classes_only(tmp_path: Path, monkeypatc
     assert built == {"a": [{"b": 1}]}
     assert type(built["a"][0]).__name__ == "Thing"
     for target in ("mine.system", "mine.os.system", "mine.Nothing"):
-        with pytest.raises(UserError, match="asks to build|cannot be imported"):
+        with pytest.raises(UserError, match=r"asks to build|cannot be imported"):
             build_trusted({"_target_": target, "command": "true"}, ["mine"], "ckpt=x")
     with pytest.raises(UserError, match="minefield"):
         build_trusted({"_target_": "minefield.Thing"}, ["mine"], "ckpt=x")
