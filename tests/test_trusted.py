@@ -94,8 +94,13 @@ def run_all(path: Path, folder: Path, place: str) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("value", PLANTED, ids=lambda value: str(value["_target_"]))
-@pytest.mark.parametrize("place", PLACES)
+CASES = [(place, value) for value in PLANTED for place in ("model.backbone.dropout", "data.deep")]
+CASES += [(place, value) for place in PLACES for value in PLANTED[:2] if (place, value) not in CASES]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), CASES, ids=lambda case: str(case.get("_target_") if isinstance(case, dict) else case)
+)
 def test_nothing_planted_runs(
     planted: Callable[[str, Any], Path], tmp_path: Path, place: str, value: dict[str, Any]
 ) -> None:

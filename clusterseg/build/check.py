@@ -12,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from clusterseg.config.signatures import at, mistakes, nearest, shown, wrong_type
-from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.errors import UserError
 from clusterseg.sparse.backends import BACKENDS as ENGINES
 
@@ -65,17 +64,6 @@ def check_trainer(config: DictConfig) -> None:
     """
     trainer = _plain(config)["trainer"]
     found = [*mistakes(trainer, "trainer")] or [*_machine(trainer, "native")]
-    if found:
-        raise UserError("\n".join(found))
-
-
-def check_monitors(config: DictConfig, data: ScanDataModule) -> None:
-    """Refuse callbacks that watch a score which this run does not have.
-
-    Raises:
-        UserError: It names every mistake, its key and the remedy.
-    """
-    found = [*_monitors(_plain(config).get("callbacks") or {}, data)]
     if found:
         raise UserError("\n".join(found))
 
@@ -148,20 +136,3 @@ def _engine(name: str, on_cpu: bool) -> Iterator[str]:
         yield f"sparse.backend={name} needs a GPU; on the CPU use sparse.backend=native, or auto"
     elif name in CUDA_ENGINES and find_spec(name) is None:
         yield f"sparse.backend={name}: the package {name} is not installed; install it, or use sparse.backend=native"
-
-
-def _monitors(callbacks: dict[str, Any], data: ScanDataModule) -> Iterator[str]:
-    scores = [f"val/{name}" for name in ("miou", "miou_present", "accuracy")]
-    scores += [f"val/iou/{name}" for name in data.class_names]
-    for name, callback in callbacks.items():
-        monitor = (callback or {}).get("monitor") or ""
-        if monitor.startswith("val/") and monitor not in scores:
-            yield (
-                f"callbacks.{name}.monitor={monitor}: no such score{nearest(monitor, scores)}; "
-                f"choose one of {', '.join(scores[:3])}, val/iou/CLASS"
-            )
-        elif monitor.startswith("val/") and name != "best" and not data.has_validation:
-            yield (
-                f"callbacks.{name}.monitor={monitor}: this run validates nothing; list sequences to validate on "
-                "(data.sequences.val=[08]), or leave the callback out"
-            )

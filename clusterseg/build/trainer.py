@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.task import settings_explained
 from clusterseg.callbacks import RandomStates, progress
+from clusterseg.config.signatures import nearest
+from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.errors import UserError
 from clusterseg.runs.checkpoint import AtomicCheckpointIO
 
 log = logging.getLogger("clusterseg")
@@ -42,28 +46,49 @@ def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback]) 
     return trainer
 
 
-def build_callbacks(config: DictConfig, run_dir: Path, has_validation: bool) -> list[Callback]:
+def build_callbacks(config: DictConfig, run_dir: Path, data: ScanDataModule) -> list[Callback]:
     """Build the callbacks that apply to this run: some need a logger or a validation.
 
     Raises:
-        UserError: A setting is wrong.
+        UserError: A setting is wrong, or a callback watches a score that this run does not have.
     """
+    settings = config.get("callbacks") or {}
+    wrong = [*_monitors(settings, data)]
+    if wrong:
+        raise UserError("\n".join(wrong))
     callbacks: list[Callback] = [progress(), RandomStates()]
     with settings_explained():
         made = {
             name: callback(folder=run_dir) if isinstance(callback, partial) else callback
-            for name, callback in instantiate(config.callbacks).items()
+            for name, callback in instantiate(settings).items()
         }
     for name, callback in made.items():
         if callback is None or (isinstance(callback, LearningRateMonitor) and not config.logger):
             continue
         if isinstance(callback, ModelCheckpoint):
-            if callback.monitor is not None and not has_validation:
+            if callback.monitor is not None and not data.has_validation:
                 rank_zero_only(log.info)("nothing is validated: there is no %s.ckpt, last.ckpt counts", name)
                 continue
             callback.dirpath = str(run_dir / "checkpoints")
         callbacks.append(callback)
     return callbacks
+
+
+def _monitors(callbacks: DictConfig, data: ScanDataModule) -> Iterator[str]:
+    scores = [f"val/{name}" for name in ("miou", "miou_present", "accuracy")]
+    scores += [f"val/iou/{name}" for name in data.class_names]
+    for name, callback in callbacks.items():
+        monitor = (callback or {}).get("monitor") or ""
+        if monitor.startswith("val/") and monitor not in scores:
+            yield (
+                f"callbacks.{name}.monitor={monitor}: no such score{nearest(monitor, scores)}; "
+                f"choose one of {', '.join(scores[:3])}, val/iou/CLASS"
+            )
+        elif monitor.startswith("val/") and name != "best" and not data.has_validation:
+            yield (
+                f"callbacks.{name}.monitor={monitor}: this run validates nothing; list sequences to validate on "
+                "(data.sequences.val=[08]), or leave the callback out"
+            )
 
 
 def log_short_runs(trainer: pl.Trainer, batches: int) -> None:

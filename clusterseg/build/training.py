@@ -10,7 +10,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 
-from clusterseg.build.check import check_monitors
 from clusterseg.build.task import build_task, init_weights, log, plain, settings_explained, sync_batch_norm
 from clusterseg.build.trainer import build_callbacks, build_trainer, log_short_runs
 from clusterseg.config.resumable import require_same_model
@@ -53,10 +52,9 @@ def build(config: DictConfig, run_dir: Path) -> Parts:
     """
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config)
-    check_monitors(config, data)
     task = build_task(config, data.inputs)
     sync_batch_norm(task, config.trainer.sync_batchnorm)
-    callbacks = build_callbacks(config, run_dir, data.has_validation)
+    callbacks = build_callbacks(config, run_dir, data)
     resume = resume_path(config.ckpt, run_dir)
     first_step = start(config, task, resume)
     data.setup("fit")
