@@ -127,7 +127,7 @@ def test_the_command(tmp_path: Path) -> None:
     own = checkpoint(tmp_path / "own.ckpt", training(f"model.backbone.control={write_control(tmp_path / 'net')}"))
     work = tmp_path / "work"
     work.mkdir()
-    run = [sys.executable, "-m", "clusterseg.commands.export", f"ckpt={own}", "output=w.pt"]
+    run = [sys.executable, "-m", "clusterseg", "export", f"ckpt={own}", "output=w.pt"]
     done = subprocess.run(run, cwd=work, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "wrote w.pt" in done.stdout

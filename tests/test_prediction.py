@@ -120,7 +120,7 @@ def test_mistakes(tiny_run: Path, tmp_path: Path) -> None:
 def test_ensemble_needs_the_same_voxels(tiny_run: Path, tmp_path: Path) -> None:
     path = tiny_run / "run/checkpoints/best.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    checkpoint["config"]["data"]["voxel_size"] = 0.1
+    checkpoint["inputs"]["voxel_size"] = 0.1
     torch.save(checkpoint, tmp_path / "coarse.ckpt")
     config = configure("evaluate", f"ckpt=[{path},{tmp_path / 'coarse.ckpt'}]", "trainer=cpu")
     with pytest.raises(UserError, match=r"coarse\.ckpt was trained with .*voxel_size=0\.1"):

@@ -83,10 +83,10 @@ def test_published_macs_on_a_real_scan(shared: Path) -> None:
     ("override", "message"),
     [
         ("scan=absent.bin", r"absent\.bin: no such scan"),
-        ("repeats=0", "repeats=0: expected the number of timed runs"),
+        ("repeats=0", "repeats=0: expected an integer of at least 1"),
         ("device=tpu9", "device=tpu9 cannot be used"),
         ("voxel_size=1e-9", "data.voxel_size"),
-        ("voxel_size=0", "voxel_size=0: expected the edge"),
+        ("voxel_size=0", "voxel_size=0: expected a number above 0"),
     ],
 )
 def test_mistakes(file: Path, tmp_path: Path, override: str, message: str) -> None:

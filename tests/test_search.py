@@ -60,7 +60,7 @@ def test_a_bound_on_macs_turns_networks_down(file: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("count=0", "count=0: expected the number of networks"),
+        ("count=0", "count=0: expected an integer of at least 1"),
         ("max_mparams=0.1", r"max_mparams=0\.1: 0 of 1 networks found in 3 samples; raise the bounds"),
         ("scan=absent.bin", r"absent\.bin: no such scan"),
         ("output=scan.bin/x", "output=scan.bin/x cannot be made"),

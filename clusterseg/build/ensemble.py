@@ -13,7 +13,7 @@ from clusterseg.backbone import Backbone
 from clusterseg.config.trusted import build_trusted
 from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import LabelMap
-from clusterseg.errors import UserError, error_line
+from clusterseg.errors import UserError
 from clusterseg.runs.checkpoint import backbone_weights, read_checkpoint
 
 
@@ -125,5 +125,5 @@ def build_network(
     try:
         backbone.load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"ckpt={path} does not fit its own network: {error_line(error)}") from None
+        raise UserError(f"ckpt={path} does not fit its own network: {error}") from None
     return backbone
