@@ -71,7 +71,7 @@ def _jaccard_gradient(
 
 
 class _CpuLovasz(torch.autograd.Function):
-    """The loss with its gradient, class by class, without the dozen passes over all of them that autograd would take."""
+    """The loss with its gradient, class by class, without the dozen passes over all that autograd would take."""
 
     @staticmethod
     def forward(ctx: Any, probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:

@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -13,8 +14,10 @@ from test_run import evaluating, rows
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
+from clusterseg.callbacks.clusters import _Looked, _table
 from clusterseg.commands.evaluate import evaluate
 from clusterseg.commands.train import train
+from clusterseg.errors import UserError
 
 STREETS = "{scans: 2, azimuths: 128, beams: 16, sequences: [0, 8]}"
 
@@ -68,6 +71,35 @@ def test_the_report_shows_the_clusters(trained: Path) -> None:
     assert report["road"]["points"] > 100
     assert all(0 <= row["purity_of_one"] <= row["purity"] <= 1 for row in report.values())
     assert all(-1 <= row["ari"] <= 1 for row in report.values())
+
+
+def test_a_report_that_cannot_be_made_does_not_fail_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no picture today")
+
+    monkeypatch.setattr("clusterseg.callbacks.clusters.cluster_figure", broken)
+    with caplog.at_level("WARNING", "clusterseg"):
+        train(clustering(folder, "trainer.max_steps=1", "trainer.max_epochs=-1"), tmp_path)
+    assert "no report on the clusters: no picture today" in caplog.text
+    assert json.loads((tmp_path / "outcome.json").read_text())["state"] == "finished"
+
+
+def test_a_class_that_is_not_there_is_refused_before_the_first_step(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"callbacks\.clusters\.show=cra: no such class \(did you mean car\?\)"):
+        train(clustering(folder, "trainer.max_steps=1", "callbacks.clusters.show=cra"), tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_any_number_of_known_modes_is_counted() -> None:
+    modes = np.arange(40)
+    scan = _Looked(np.zeros((40, 3), np.float32), np.full(40, 3), modes % 5, modes)
+    table = _table([scan, scan], 3)
+    assert table.shape == (5, 40)
+    assert table.sum() == 80
+    assert (table[modes % 5, modes] == 2).all()
+    assert _table([scan], 1).sum() == 0
 
 
 def test_twelve_steps_are_six_and_six(folder: Path, trained: Path, tmp_path: Path) -> None:

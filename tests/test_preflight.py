@@ -174,6 +174,39 @@ def test_other_commands_give_the_nearest_key(
     assert "inputs: no such key (did you mean input?)" in capsys.readouterr().err
 
 
+def test_data_without_a_label_map_or_a_reader(tmp_path: Path) -> None:
+    module, reader = "clusterseg.data.datamodule.ScanDataModule", "clusterseg.data.semantickitti.SemanticKittiReader"
+    for data, message in (
+        (f"{{_target_: {module}, reader: null}}", r"data\.reader=null: expected a Reader, by its _target_"),
+        (f"{{_target_: {module}, reader: {{_target_: {reader}, root: x}}}}", r"data: .*label_map"),
+        ("{_target_: pytorch_lightning.LightningDataModule}", r"data\._target_=.*expected a .*ScanDataModule"),
+    ):
+        config = configure("train", "~data", f"+data={data}", "~augmentation")
+        with pytest.raises(UserError, match=message):
+            build(prepare(config), tmp_path)
+
+
+def test_an_error_of_the_system_in_a_command_is_no_matter_of_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device", "some/file")
+
+    monkeypatch.setattr("clusterseg.commands.predict.predict", broken)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        command("predict", ["input=a", "output=b"])
+
+
+def test_a_bug_in_what_a_setting_builds_is_not_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("clusterseg.backbone.spvnas.parse_control", broken)
+    with pytest.raises(TypeError, match="a bug"):
+        build(prepare(configure("train")), tmp_path)
+
+
 def test_a_setting_of_a_parent_class_is_known() -> None:
     target = "clusterseg.synthetic.datamodule.StreetsDataModule"
     assert list(mistakes({"_target_": target, "root": "x", "batch_size": 2, "recipe": {"scans": 1}}, "data")) == []

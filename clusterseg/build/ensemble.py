@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ def checkpoint_paths(setting: Any) -> tuple[str, ...]:
     paths = list(setting) if isinstance(setting, (ListConfig, list, tuple)) else [setting]
     if not paths or None in paths:
         raise UserError("ckpt is not set; give the path of a checkpoint, as ckpt=outputs/RUN/checkpoints/best.ckpt")
-    return tuple(str(path) for path in paths)
+    return tuple(str(Path(str(path)).expanduser()) for path in paths)
 
 
 def read_networks(setting: Any, trust: Sequence[str] = ()) -> Networks:

@@ -99,11 +99,16 @@ def write(result: dict[str, Any], tally: Tally, scans: list[PredictedScan], gall
     write_file(run_dir / "metrics.json", as_text(result))
     confusion = write_confusion(tally.confusion.sum(0), gallery.label_map.class_names, run_dir)
     pictures = gallery.write(scans, run_dir) if scans else {}
-    checkpoint = Path(result["checkpoints"][0]).absolute()
-    training_run = checkpoint.parents[1] if len(checkpoint.parents) > 1 else None
+    training_run = run_of(Path(result["checkpoints"][0]))
     title = f"Evaluation on {result['split']}"
     write_report(run_dir / "report.html", title, result, confusion, pictures, training_run)
     log.info("wrote metrics.json and report.html into %s", run_dir)
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run folder that a checkpoint lies in, or None where the path has no folder above its own."""
+    parents = checkpoint.absolute().parents
+    return parents[1] if len(parents) > 1 else None
 
 
 def log_to_wandb(

@@ -171,6 +171,8 @@ def _kinds(error: ValidationError, hint: Any) -> str:
     kinds = {_kind(dict(each)): None for each in error.errors() if each["type"] != "needs_python_object"}
     if type(None) in get_args(hint):
         kinds["null"] = None
+    if not kinds:
+        return f"a {getattr(hint, '__name__', hint)}, by its _target_"
     return " or ".join(kinds)
 
 

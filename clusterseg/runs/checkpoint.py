@@ -53,7 +53,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: The file is missing, damaged, holds more than plain data, or is no checkpoint of this project.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file():
         raise UserError(
             f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt"
