@@ -198,6 +198,7 @@ def test_an_error_of_the_system_in_a_command_is_no_matter_of_the_run_folder(
         command("predict", ["input=a", "output=b"])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_bug_in_what_a_setting_builds_is_not_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("clusterseg.backbone.spvnas.parse_control", lambda _: "no table")
     with pytest.raises(AttributeError, match="stem"):
