@@ -10,9 +10,19 @@ from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor
 
 
 def apply_layers(layers: nn.Sequential, x: SparseTensor) -> SparseTensor:
-    """Run convolutions on the tensor and everything else on its features."""
-    for layer in layers:
-        x = layer(x) if isinstance(layer, Conv3d) else x.map(layer)
+    """Run convolutions on the tensor and everything else on its features; without gradients norms are folded in."""
+    left = list(layers)
+    while left:
+        layer = left.pop(0)
+        if not isinstance(layer, Conv3d):
+            x = x.map(layer)
+        elif left and isinstance(left[0], BatchNorm) and left[0].foldable:
+            norm = left.pop(0)
+            relu = bool(left) and isinstance(left[0], nn.ReLU)
+            x = layer(x, norm, relu)
+            left = left[relu:]
+        else:
+            x = layer(x)
     return x
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
@@ -74,7 +75,7 @@ def build_callbacks(config: DictConfig, run_dir: Path, data: ScanDataModule) -> 
     return callbacks
 
 
-def _monitors(callbacks: DictConfig, data: ScanDataModule) -> Iterator[str]:
+def _monitors(callbacks: Mapping[Any, Any], data: ScanDataModule) -> Iterator[str]:
     scores = [f"val/{name}" for name in ("miou", "miou_present", "accuracy")]
     scores += [f"val/iou/{name}" for name in data.class_names]
     for name, callback in callbacks.items():

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from clusterseg.sparse.kernel_map import KernelMap
+from clusterseg.sparse.norm import BatchNorm
 from clusterseg.sparse.tensor import SparseTensor
 
 
@@ -53,10 +55,33 @@ class Conv3d(nn.Module):
         bound = 1 / math.sqrt(channels * self.kernel_size**3)
         nn.init.uniform_(self.kernel, -bound, bound)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        """Convolve; the stride of the result is that of the kind."""
+    def forward(self, x: SparseTensor, norm: BatchNorm | None = None, relu: bool = False) -> SparseTensor:
+        """Convolve; the stride of the result is that of the kind.
+
+        Args:
+            x: The input.
+            norm: A norm that is `foldable`, to be applied to the result; its scale goes into the weights.
+            relu: Whether a ReLU follows the norm.
+        """
+        if norm is not None:
+            return self._folded(x, norm, relu)
         if self.kernel_size == 1:
             return x.map(lambda feats: feats @ self.kernel)
+        kernel_map, stride = self._map(x)
+        feats = x.grid.backend.convolve(x.feats, self.kernel, kernel_map, x.grid.workspace)
+        return x.with_feats(feats, stride)
+
+    def _folded(self, x: SparseTensor, norm: BatchNorm, relu: bool) -> SparseTensor:
+        scale, shift = norm.scale_and_shift()
+        kernel = self.kernel * scale
+        if self.kernel_size == 1:
+            feats = torch.addmm(shift, x.feats, kernel)
+            return x.with_feats(feats.clamp_min_(0) if relu else feats)
+        kernel_map, stride = self._map(x)
+        return x.with_feats(x.grid.backend.infer(x.feats, kernel, shift, relu, kernel_map, x.grid.workspace), stride)
+
+    def _map(self, x: SparseTensor) -> tuple[KernelMap, int]:
+        """The kernel map, and the stride of the result."""
         stride = x.stride
         if self.kernel_size == 3:
             kernel_map = x.grid.submanifold(stride)
@@ -70,8 +95,7 @@ class Conv3d(nn.Module):
         else:
             kernel_map = x.grid.down(stride)
             stride *= 2
-        feats = x.grid.backend.convolve(x.feats, self.kernel, kernel_map, x.grid.workspace)
-        return x.with_feats(feats, stride)
+        return kernel_map, stride
 
     def extra_repr(self) -> str:
         """Shape and kind, for printing."""

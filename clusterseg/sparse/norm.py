@@ -25,10 +25,9 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, feats: Tensor) -> Tensor:
         """Normalise (rows, channels); without gradients the evaluation mode writes over its input."""
-        if not self.training and not torch.is_grad_enabled():
-            mean, var = self.get_buffer("running_mean"), self.get_buffer("running_var")
-            scale = self.weight * (var + self.eps).rsqrt()
-            return torch.addcmul(self.bias - mean * scale, feats, scale, out=feats)
+        if self.foldable:
+            scale, shift = (values.to(feats.dtype) for values in self.scale_and_shift())
+            return torch.addcmul(shift, feats, scale, out=feats)
         if self.training and self.synced and dist.is_initialized() and dist.get_world_size() > 1:
             return self._over_ranks(feats)
         if self.training and feats.shape[0] == 1:
@@ -42,6 +41,17 @@ class BatchNorm(nn.BatchNorm1d):
                 eps=self.eps,
             )
         return super().forward(feats)
+
+    @property
+    def foldable(self) -> bool:
+        """Whether it is a fixed scale and shift now: in evaluation mode, without gradients."""
+        return not self.training and not torch.is_grad_enabled()
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Return scale and shift (channels,) of the evaluation mode: norm(x) = x * scale + shift."""
+        mean, var = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        scale = self.weight * (var + self.eps).rsqrt()
+        return scale, self.bias - mean * scale
 
     def _over_ranks(self, feats: Tensor) -> Tensor:
         running = self.get_buffer("running_mean"), self.get_buffer("running_var")

@@ -23,6 +23,14 @@ class Backend(ABC):
     def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight."""
 
+    def infer(
+        self, feats: Tensor, weight: Tensor, bias: Tensor, relu: bool, kernel_map: KernelMap, workspace: Workspace
+    ) -> Tensor:
+        """Convolve, add a bias and apply ReLU, without gradients; an engine may do it while the rows are in cache."""
+        output = self.convolve(feats, weight, kernel_map, workspace)
+        output.add_(bias)
+        return output.clamp_min_(0) if relu else output
+
 
 #: The class of each engine, in a module of its name that is imported when it is first asked for.
 BACKENDS = {
