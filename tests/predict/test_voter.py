@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from clusterseg.backbone import BackboneOutput
+from clusterseg.build.ensemble import read_networks
 from clusterseg.data.batch import Batch, collate
 from clusterseg.data.sample import build_sample
 from clusterseg.errors import UserError
-from clusterseg.build.ensemble import read_networks
 from clusterseg.predict.views import VIEWS, View, choose_views
 from clusterseg.predict.voter import Voter, see
 
