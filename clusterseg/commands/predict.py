@@ -94,7 +94,7 @@ def tell(unplaced: int, unlit: int, invalid: str) -> None:
         other = "nearest" if invalid == "unlabeled" else "unlabeled"
         log.warning("%d points have no finite position and got %s; see invalid=%s", unplaced, given, other)
     if unlit:
-        log.warning("%d points have no finite remission; the median of their cloud (or 0) was taken instead", unlit)
+        log.warning("%d points have no finite remission (NaN); the median of their cloud, or 0, is taken for it", unlit)
 
 
 def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], scale: float) -> dict[str, Any]:

@@ -77,12 +77,11 @@ class OutputFolder:
             else:
                 _put(temporary, target)
         except FileExistsError:
-            raise UserError(
-                f"{target}: was written by another program meanwhile; choose another output folder"
-            ) from None
+            raise UserError(f"{target}: another program wrote it meanwhile; choose another output folder") from None
         except OSError as error:
             raise UserError(
-                f"{target}: cannot be written ({error.strerror}); choose a folder that you may write, on a disk with room"
+                f"{target}: cannot be written ({error.strerror}); choose a folder that you may write, on a disk with "
+                "room"
             ) from error
         finally:
             with suppress(OSError):

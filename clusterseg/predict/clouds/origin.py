@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
 from clusterseg.errors import UserError
 
@@ -77,12 +77,11 @@ def _around_sensor(xyz: Float64[np.ndarray, "points 3"], middle: Float64[np.ndar
 def _refuse_degrees(xyz: Float64[np.ndarray, "points 3"], middle: Float64[np.ndarray, " 2"]) -> None:
     """Longitude and latitude: within the globe's range, hardly any extent, and yet metres of height."""
     extent = np.percentile(xyz, 99, axis=0) - np.percentile(xyz, 1, axis=0)
-    flat: Bool[np.ndarray, " 2"] = extent[:2] < _DEGREES
-    on_globe = (np.abs(middle) <= (180, 90)).all() or (np.abs(middle) <= (90, 180)).all()
-    if flat.all() and on_globe and np.abs(middle).max() > 0.5 and extent[:2].max() > 0:
-        if extent[2] > 5 * extent[:2].max():
-            x, y = middle
-            raise UserError(
-                f"x and y seem to be degrees (about {x:.4f}, {y:.4f}, {extent[0]:.2g} x {extent[1]:.2g} wide and "
-                f"{extent[2]:.3g} high); project them to metres, or set origin=sensor if they are metres"
-            )
+    width = extent[:2].max()
+    x, y = np.abs(middle)
+    on_globe = max(x, y) <= 180 and min(x, y) <= 90 and max(x, y) > 0.5
+    if on_globe and 0 < width < _DEGREES and extent[2] > 5 * width:
+        raise UserError(
+            f"x and y seem to be degrees (about {middle[0]:.4f}, {middle[1]:.4f}, {extent[0]:.2g} x {extent[1]:.2g} "
+            f"wide and {extent[2]:.3g} high); project them to metres, or set origin=sensor if they are metres"
+        )

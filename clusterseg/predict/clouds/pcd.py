@@ -24,12 +24,11 @@ def read_pcd(path: Path) -> Cloud:
     with naming(path):
         header, at = read_header(content)
         fields = _decode(content[at:], header)
-        single = {name: field for name, field in fields if field.ndim == 1 and name != "_"}
-        return from_fields(single)
+        return from_fields({name: field for name, field in fields if name != "_"})
 
 
 def _decode(body: bytes, header: PcdHeader) -> list[tuple[str, np.ndarray]]:
-    """The fields that hold something, in order: (points,), or (points, count) where a field holds several numbers."""
+    """The fields that hold something, in order; of several numbers the first."""
     if header.data == "ascii":
         columns = _ascii(body, header)
     elif header.data == "binary":
@@ -38,7 +37,8 @@ def _decode(body: bytes, header: PcdHeader) -> list[tuple[str, np.ndarray]]:
         columns = _columns(body, header)
     else:
         raise UserError(f"DATA {header.data} is not known; expected ascii, binary or binary_compressed")
-    return [(name, c[:, 0] if c.shape[1] == 1 else c) for name, c in zip(header.names, columns, strict=True) if c.size]
+    named = zip(header.names, columns, strict=True)
+    return [(name, column[:, 0]) for name, column in named if column.shape[1]]
 
 
 def _rows(body: bytes, header: PcdHeader) -> list[np.ndarray]:

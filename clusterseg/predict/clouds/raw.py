@@ -14,8 +14,11 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds.cloud import Cloud, from_fields
 from clusterseg.predict.clouds.layout import FORMATS, Layout
 
+_FEW = 20  # points that tell nothing
 _SAMPLED = 20_000  # points that are looked at to tell the columns
-_BETTER = 0.35  # by how much (natural logarithm, mean over columns) another column count must be narrower
+_BINS = 32
+_BETTER, _LEAST = 1.25, 0.05  # how much more another number of columns must tell: as a factor, and in nats
+_FEWER = 0.98  # per column: a multiple of the true number tells as much
 # What a damaged or hostile header makes numpy's own parser raise; all of it is about the file.
 _NUMPY_ERRORS = (
     ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, OverflowError, EOFError, OSError,
@@ -37,7 +40,7 @@ def read_bin(path: Path, layout: Layout) -> Cloud:
     values = _values(path, layout)
     with naming(path):
         rows = values.reshape(-1, len(layout.columns))
-        _refuse_other_numbers(values)
+        _refuse_other_numbers(rows[:, [layout.columns.index(axis) for axis in "xyz"]], 0.1)
         return layout.cloud(rows)
 
 
@@ -47,6 +50,12 @@ def read_npy(path: Path, layout: Layout) -> Cloud:
     Raises:
         UserError: It is none of these.
     """
+    with open(path, "rb") as file:
+        start = file.read(12)
+    if (
+        start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > path.stat().st_size
+    ):  # memory for it is taken first
+        raise UserError(f"{path}: is no plain numpy array (its header is longer than the file); save it by np.save")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's remarks on odd headers
@@ -90,45 +99,56 @@ def _fitting(size: int) -> str:
 
 def _refuse_other_columns(values: Float32[np.ndarray, " values"]) -> None:
     """Refuse numbers that are not x, y, z, remission by the looks of them."""
-    _refuse_other_numbers(values)
-    finite = values.reshape(-1, 4)[:, 3]
-    finite = finite[np.isfinite(finite)]
-    negative = float((finite < 0).mean()) if len(finite) else 0.0
-    spreads = {count: _spread(values, count) for count in range(3, 9) if len(values) % count == 0}
-    best = min(spreads, key=lambda count: spreads[count] + 0.05 * count / 8)
     remedy = "name the columns, as columns=[x,y,z,intensity,ring] or format=nuscenes"
-    if best % 4 and spreads[best] < spreads[4] - _BETTER:
+    _refuse_other_numbers(values, 0.25)
+    told = {count: _information(values, count) for count in range(3, 9) if len(values) % count == 0}
+    best = max(told, key=lambda count: told[count] * _FEWER**count)
+    if told[best] > max(told[4] * _BETTER, told[4] + _LEAST):
         raise UserError(
             f"the numbers fit {best} columns better than 4 (x, y, z, remission); {remedy}, or "
             "columns=[x,y,z,remission] if they are four"
         )
-    if best == 8 and spreads[8] < spreads[4] - _BETTER:
-        raise UserError(f"the numbers fit 8 columns better than 4 (x, y, z, remission); {remedy}")
-    if negative > 0.05 and len(finite) > 20:
+    rows = values.reshape(-1, 4)
+    _refuse_other_numbers(rows[:, :3], 0.1)
+    finite = rows[np.isfinite(rows[:, 3]), 3]
+    negative = float((finite < 0).mean()) if len(finite) > _FEW else 0.0
+    if negative > 0.05:
         raise UserError(
             f"{100 * negative:.0f} % of the fourth numbers are negative, which remission is not; {remedy}, or "
             "columns=[x,y,z,remission] if they are right"
         )
 
 
-def _refuse_other_numbers(values: Float32[np.ndarray, " values"]) -> None:
+def _refuse_other_numbers(values: np.ndarray, share: float) -> None:
     """Refuse what float32 coordinates cannot be: most often numbers of another type, or no numbers at all."""
     size = np.abs(values[np.isfinite(values)])
     odd = ((size > 1e8) | ((size < 1e-12) & (size > 0))).mean() if len(size) else 0
-    if odd > 0.1:
+    if odd > share:
         raise UserError(
             f"{100 * odd:.0f} % of the numbers are no coordinates in metres when read as float32 (largest "
-            f"{size.max():.3g}); the file holds another type of numbers, or is no scan; convert it, as by "
-            "np.save of an array (points, 4)"
+            f"{size.max():.3g}); the file holds another type of numbers or other columns, or is no scan; convert it, "
+            "as by np.save of an array (points, 4), or name its columns, as columns=[x,y,z,intensity,ring]"
         )
 
 
-def _spread(values: Float32[np.ndarray, " values"], count: int) -> float:
-    """Mean logarithm of the columns' widths: least where each column holds values of one kind."""
+def _information(values: Float32[np.ndarray, " values"], count: int) -> float:
+    """What the column tells of a value, in nats: the mutual information of the two.
+
+    With the true number of columns (or a multiple) it is the largest. With another number the columns hold mixtures,
+    whose entropy is higher than that of what is mixed.
+    """
     rows = values.reshape(-1, count)
-    rows = rows[:: max(1, len(rows) // _SAMPLED)]
+    if len(rows) > _SAMPLED:  # at random, for regular steps could meet the true columns again and again
+        rows = rows[np.random.default_rng(0).integers(0, len(rows), _SAMPLED)]
     rows = rows[np.isfinite(rows).all(1)]
-    if len(rows) < 20:
+    if len(rows) < _FEW:
         return 0.0
-    low, high = np.percentile(rows, [10, 90], axis=0)
-    return float(np.log(high - low + 0.05).mean())
+    edges = np.unique(np.quantile(rows, np.linspace(0, 1, _BINS + 1)[1:-1], method="lower"))
+    bins = np.searchsorted(edges, rows, side="right")
+    counts = np.bincount((bins + (len(edges) + 1) * np.arange(count)).ravel(), minlength=(len(edges) + 1) * count)
+    joint = counts.reshape(count, -1) / rows.size
+    independent = joint.sum(0) / count
+    filled = joint > 0
+    told = (joint[filled] * np.log(joint[filled] / np.broadcast_to(independent, joint.shape)[filled])).sum()
+    by_chance = len(edges) * (count - 1) / (2 * rows.size)  # what independent columns tell of so few values
+    return float(told - by_chance)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from clusterseg.errors import UserError
 from clusterseg.predict.clouds.cloud import Cloud
 from clusterseg.predict.clouds.las import read_las
@@ -29,7 +31,8 @@ def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
     if not path.is_file():
         raise UserError(f"{path}: no such file; check input")
     try:
-        cloud = _READERS[path.suffix.lower()](path, layout or Layout())
+        with np.errstate(all="ignore"):  # odd numbers stay what they are
+            cloud = _READERS[path.suffix.lower()](path, layout or Layout())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk") from None
     except MemoryError:
