@@ -72,7 +72,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
 
 
 def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter) -> list[LeftOut]:
-    """Predict the clouds of a dataset; returns those that could not be, of all ranks.
+    """Predict the clouds of a dataset; returns those that could not be, of all ranks, on rank 0.
 
     Raises:
         UserError: A setting is wrong, or the output cannot be written.
@@ -82,8 +82,9 @@ def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: C
     trainer = eval_trainer(config, str(networks.config.trainer.precision))
     trainer.predict(task, datamodule=CloudData(dataset, config.num_workers), return_predictions=False)
     parts = gather_objects((writer.unplaced, writer.unlit, task.left_out))
-    if rank() == 0:
-        tell(sum(part[0] for part in parts), sum(part[1] for part in parts), config.invalid)
+    if rank() != 0:  # one of them tells
+        return []
+    tell(sum(part[0] for part in parts), sum(part[1] for part in parts), config.invalid)
     return [entry for part in parts for entry in part[2]]
 
 

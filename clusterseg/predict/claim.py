@@ -32,7 +32,7 @@ def only_one(folder: Path) -> Iterator[None]:
 class Claim:
     """The files that this process is about to write below a folder.
 
-    Call `take` inside `only_one`.
+    Call `take` inside `only_one`; it sets `is_alone`, whether no other live process writes into the folder.
 
     Args:
         folder: The output folder.
@@ -42,6 +42,7 @@ class Claim:
     def __init__(self, folder: Path, names: set[str]) -> None:
         self.folder, self.names = folder, names
         self.path = folder / f".predict.{socket.gethostname()}.{os.getpid()}.tmp"
+        self.is_alone = True
         self._descriptor = -1
 
     def take(self) -> None:
@@ -52,6 +53,7 @@ class Claim:
         """
         for note in sorted(self.folder.glob(".predict.*.*.tmp")):
             other = None if note == self.path else _owner(note)
+            self.is_alone = self.is_alone and other is None
             if other is not None and self.names & set(other["files"]):
                 raise UserError(
                     f"output={self.folder} is being written by another predict.py (process {other['process']} on "

@@ -46,7 +46,7 @@ class OutputFolder:
             with only_one(self.path):
                 self._refuse_foreign()
                 claim.take()
-                update_record(self.path, used, claim.names)
+                update_record(self.path, used, claim.names, claim.is_alone)
                 self._remove_leftovers()
                 self._ours = {target for target in self.targets if target.is_file()}
         except OSError as error:

@@ -25,13 +25,16 @@ def written_files(folder: Path) -> set[str]:
         return set()
 
 
-def update_record(folder: Path, used: dict[str, Any], names: Iterable[str]) -> None:
+def update_record(folder: Path, used: dict[str, Any], names: Iterable[str], is_alone: bool) -> None:
     """Note the settings and the files to be written, besides those noted before.
+
+    Settings under which nothing was written, as when all clouds were left out, are forgotten.
 
     Args:
         folder: The output folder.
         used: What decides on the labels.
         names: Files to be written, relative to the folder.
+        is_alone: Whether no other process writes into the folder.
 
     Raises:
         UserError: The folder holds predictions made with other settings, or another program's `predict.json`.
@@ -42,12 +45,13 @@ def update_record(folder: Path, used: dict[str, Any], names: Iterable[str]) -> N
     if os.path.lexists(path):
         earlier = _read(path)
         differ = [f"{key} ({earlier.get(key)} there, {used[key]} now)" for key in used if earlier.get(key) != used[key]]
-        if differ:
+        unused = is_alone and not any(os.path.lexists(path) for path in written_files(folder))
+        if differ and not (unused and _FILES in earlier):
             raise UserError(
                 f"output={folder} holds predictions made with other {', '.join(differ)} (see {path}); "
                 "choose another folder, or remove it to predict anew"
             )
-        known = set(earlier.get(_FILES, []))
+        known = set() if unused else set(earlier.get(_FILES, []))
     wanted = {**used, _FILES: sorted(known | set(names))}
     text = json.dumps(wanted, indent=2) + "\n"
     if not path.is_file() or path.read_text() != text:

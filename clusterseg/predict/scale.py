@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,11 @@ def choose_remission_scale(files: Sequence[Path], setting: str | float, layout: 
     """
     if setting != "auto":
         return check_remission(setting)
-    spreads = _probe(files, layout)
+    probed = _probe(files, layout)
+    spreads = {path: found for path, found in probed.items() if found is not None}
     if not spreads:
-        log.warning("the files have no remission (intensity): 0 is used, and the network was trained with it")
+        if probed:
+            log.warning("the files have no remission (intensity): 0 is used, and the network was trained with it")
         return 1.0
     scale = common_scale(spreads)
     if all(found.high == 0 for found in spreads.values()):
@@ -57,13 +60,10 @@ def check_remission(setting: str | float) -> float:
     return float(setting)
 
 
-def _probe(files: Sequence[Path], layout: Layout | None) -> dict[Path, Spread]:
-    spreads = {}
+def _probe(files: Sequence[Path], layout: Layout | None) -> dict[Path, Spread | None]:
+    """Figures of a few files; those that cannot be read are told where they are predicted."""
+    probed: dict[Path, Spread | None] = {}
     for i in np.unique(np.linspace(0, len(files) - 1, _PROBES).round().astype(int)):
-        try:
-            found = spread(read_cloud(files[i], layout))
-        except UserError:  # told where it is predicted
-            continue
-        if found is not None:
-            spreads[files[i]] = found
-    return spreads
+        with suppress(UserError):
+            probed[files[i]] = spread(read_cloud(files[i], layout))
+    return probed

@@ -72,16 +72,16 @@ class PredictionTask(pl.LightningModule):
         )
         self._hand_on(batch, vote)
 
-    def predict_step(self, batch: Batch | LeftOut, batch_idx: int) -> Tensor | None:
-        """Predict and hand on the scans of a batch; returns the train id of every point, or None if it is left out."""
+    def predict_step(self, batch: Batch | LeftOut, batch_idx: int) -> Tensor:
+        """Predict and hand on the scans of a batch; returns the train id of every point, none if left out."""
         if isinstance(batch, LeftOut):
             self.left_out.append(batch)
-            return None
+            return torch.empty(0, dtype=torch.int64)
         try:
             vote = self._vote(batch)
         except UserError as error:  # a view of it may not fit the grid
             self.left_out += [LeftOut(scan_id, str(error)) for scan_id in batch.scan_ids]
-            return None
+            return torch.empty(0, dtype=torch.int64)
         self._hand_on(batch, vote)
         return vote.predictions
 

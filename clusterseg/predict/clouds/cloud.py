@@ -52,9 +52,10 @@ class Cloud:
         Raises:
             UserError: The file has no such column.
         """
-        moved = self.xyz - (self.offset() if offset is None else offset)
-        others = [self._column(name, remission_scale) for name in features[3:]]
-        with np.errstate(over="ignore", invalid="ignore"):
+        offset = self.offset() if offset is None else offset
+        with np.errstate(over="ignore", invalid="ignore"):  # odd numbers stay what they are
+            moved = self.xyz - offset
+            others = [self._column(name, remission_scale) for name in features[3:]]
             return np.column_stack([moved, *others]).astype(np.float32)
 
     def _column(self, name: str, remission_scale: float) -> np.ndarray:

@@ -95,8 +95,8 @@ class _Body:
         if at + self.size(kind) > len(self.values):
             raise UserError("is cut short: it ends within a list")
         value = float(self.take(np.array([at]), kind)[0])
-        if not (value >= 0 and value.is_integer()):
-            raise UserError(f"a list has the length {value:g}; expected a whole number of 0 or more")
+        if not (0 <= value <= len(self.values) and value.is_integer()):
+            raise UserError(f"a list has the length {value:g}; expected a whole number of 0 or more that fits the file")
         return int(value)
 
     unit = "bytes"
