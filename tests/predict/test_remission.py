@@ -57,8 +57,15 @@ def test_a_dark_file_has_the_scale_of_the_others(tmp_path: Path) -> None:
         write(tmp_path / "a.npy", np.round(REMISSION * 300)),
         write(tmp_path / "b.npy", np.round(REMISSION * 4095)),
     ]
-    paths += [write(tmp_path / "c.npy", REMISSION * 0)]
+    paths += [write(tmp_path / "c.npy", REMISSION * 0), write(tmp_path / "d.npy", np.round(REMISSION))]
+    paths += [write(tmp_path / "e.npy", np.round(REMISSION * 6))]
     assert choose_remission_scale(paths, "auto") == 4095
+
+
+def test_dark_files_alone(tmp_path: Path) -> None:
+    assert choose_remission_scale([write(tmp_path / "a.npy", np.round(REMISSION))], "auto") == 1
+    with pytest.raises(UserError, match="cannot be told"):
+        choose_remission_scale([write(tmp_path / "a.npy", np.round(REMISSION * 6))], "auto")
 
 
 def test_what_was_assumed_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

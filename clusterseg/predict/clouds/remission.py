@@ -36,6 +36,11 @@ class Spread:
     bytes_: int
 
     @property
+    def is_dark(self) -> bool:
+        """Whether these are a few small whole numbers, which fit any scale of whole numbers."""
+        return self.whole and 0 < self.high < _UNKNOWN[1] and self.bytes_ == 0
+
+    @property
     def scale(self) -> float | None:
         """1, or the largest number of 8, 9, 10, ... bits that holds the values; None where it cannot be told."""
         if self.high == 0 or (self.bytes_ == 0 and _DARK <= self.high <= _UNKNOWN[0] and self.low > -0.5):
@@ -71,13 +76,14 @@ def common_scale(spreads: Mapping[Path, Spread]) -> float:
         UserError: It cannot be told, or the files differ so much that they cannot have one scale.
     """
     lit = {path: found for path, found in spreads.items() if found.high != 0}
-    if not lit:
+    clear = {path: found for path, found in lit.items() if not found.is_dark}
+    if not clear and all(found.scale == 1 for found in lit.values()):
         return 1.0
-    for path, found in lit.items():
+    for path, found in (clear or lit).items():
         if found.scale is None:
             raise UserError(f"{path}: remission (intensity) lies in {found}; its scale cannot be told: {_REMEDY}")
-    ordered = sorted(lit, key=lambda path: lit[path].scale or 0)
-    least, most = lit[ordered[0]], lit[ordered[-1]]
+    ordered = sorted(clear, key=lambda path: clear[path].scale or 0)
+    least, most = clear[ordered[0]], clear[ordered[-1]]
     assert least.scale is not None and most.scale is not None
     if least.scale == 1 < most.scale:
         raise UserError(
