@@ -19,14 +19,15 @@ log = logging.getLogger("clusterseg")
 def find_clouds(source: Path, output: Path) -> list[Path]:
     """The point clouds of a file or folder, in order; links to folders are followed, each folder is read once.
 
-    Hidden files, `FOREIGN_FOLDERS`, and what predictions have written are passed over.
+    Hidden files, `FOREIGN_FOLDERS`, and what predictions have written are passed over. Links that lead nowhere are listed,
+    so that whoever reads them tells.
 
     Args:
         source: A file, or a folder with files at any depth.
         output: Where the predictions go.
 
     Raises:
-        UserError: There is nothing to read.
+        UserError: There is nothing to read, or a folder cannot be read.
     """
     if source.is_file():
         return [source]
@@ -39,7 +40,7 @@ def find_clouds(source: Path, output: Path) -> list[Path]:
             written |= written_files(folder)
     for folder, name in _walk(source):
         path = folder / name
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
             continue
         if name.startswith(".") or os.path.join(os.path.realpath(folder), name) in written:
             passed += 1
@@ -57,7 +58,7 @@ def _walk(source: Path) -> Iterator[tuple[Path, str]]:
     visited: set[str] = set()
     waiting = [source]
     while waiting:
-        for folder, folders, names in os.walk(waiting.pop(0)):
+        for folder, folders, names in os.walk(waiting.pop(0), onerror=_refuse):
             real = os.path.realpath(folder)
             if real in visited:
                 folders.clear()
@@ -67,3 +68,7 @@ def _walk(source: Path) -> Iterator[tuple[Path, str]]:
             waiting += [Path(folder, name) for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in sorted(names):
                 yield Path(folder), name
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions") from None

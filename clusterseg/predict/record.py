@@ -49,7 +49,7 @@ def update_record(folder: Path, used: dict[str, Any], names: Iterable[str], is_a
         if differ and not (unused and _FILES in earlier):
             raise UserError(
                 f"output={folder} holds predictions made with other {', '.join(differ)} (see {path}); "
-                "choose another folder, or remove it to predict anew"
+                "choose another folder, or remove that one to predict anew"
             )
         known = set() if unused else set(earlier.get(_FILES, []))
     wanted = {**used, _FILES: sorted(known | set(names))}

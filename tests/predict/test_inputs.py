@@ -63,6 +63,12 @@ def test_predictions_of_earlier_runs_are_no_input(tmp_path: Path) -> None:
     assert sorted(planned(tmp_path / "in", tmp_path / "out")) == ["a.npy", "old/mine.ply"]
 
 
+def test_a_link_that_leads_nowhere_is_listed(tmp_path: Path) -> None:
+    touch(tmp_path / "in/a.bin")
+    (tmp_path / "in/b.bin").symlink_to(tmp_path / "nothing")
+    assert sorted(planned(tmp_path / "in", tmp_path / "out")) == ["a.bin", "b.bin"]
+
+
 def test_nothing_but_hidden_files(tmp_path: Path) -> None:
     touch(tmp_path / "in/._a.bin")
     with pytest.raises(UserError, match="no point cloud in it"):
