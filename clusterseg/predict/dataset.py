@@ -20,7 +20,7 @@ from clusterseg.data.scan import naming
 from clusterseg.data.voxelize import MAX_VOXELS_PER_AXIS
 from clusterseg.errors import UserError
 from clusterseg.predict.clouds import FEATURES, Layout, read_cloud
-from clusterseg.predict.clouds.origin import find_offset, lies_on_zero
+from clusterseg.predict.clouds.origin import coordinate_step, find_offset, lies_on_zero
 from clusterseg.predict.left_out import LeftOut
 from clusterseg.predict.scale import choose_remission_scale
 
@@ -103,6 +103,12 @@ class CloudDataset(Dataset["Sample | LeftOut"]):
                 offset.round(2).tolist(),
                 "; others are moved alike" if self._moved == _TOLD else "",
             )
+            if coordinate_step(xyz) > self.voxel_size / 4:
+                log.warning(
+                    "%s: coordinates are stored in steps of %.2g m; write them as double, or nearer to 0",
+                    path,
+                    coordinate_step(xyz),
+                )
         elif self._moved == 1 and lies_on_zero(xyz):
             log.info("%s: heights seem to be measured from the ground; if so, set origin=[0,0,1.73]", path)
 

@@ -19,8 +19,8 @@ log = logging.getLogger("clusterseg")
 def find_clouds(source: Path, output: Path) -> list[Path]:
     """The point clouds of a file or folder, in order; links to folders are followed, each folder is read once.
 
-    Hidden files, `FOREIGN_FOLDERS`, and what predictions have written are passed over. Links that lead nowhere are listed,
-    so that whoever reads them tells.
+    Hidden files, `FOREIGN_FOLDERS`, and what predictions have written are passed over. Links that lead nowhere are
+    listed, so that whoever reads them tells.
 
     Args:
         source: A file, or a folder with files at any depth.

@@ -162,6 +162,9 @@ def test_cut_short(name: str, tmp_path: Path) -> None:
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 0\nend_header\n", "no field x, y, z"),
         ("a.las", b"nothing", "cannot be read"),
         ("a.bin", b"", "empty"),
+        ("a.bin", bytes([0, 5, 22, 7]).ljust(4096, b"\0"), "a file of macOS"),
+        ("a.ply", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+        ("a.pcd", b"\x1f\x8b\x08\x00", "gunzip"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from clusterseg.errors import UserError
 from clusterseg.predict.clouds import read_cloud
-from clusterseg.predict.clouds.origin import find_offset, lies_on_zero
+from clusterseg.predict.clouds.origin import coordinate_step, find_offset, lies_on_zero
 
 GENERATOR = np.random.default_rng(3)
 STREET = np.c_[GENERATOR.uniform(-25, 25, (4000, 2)), GENERATOR.normal(-1.73, 0.02, 4000)]
@@ -52,6 +52,13 @@ def test_points_that_are_not_finite_do_not_matter() -> None:
     planted[1::50, 0] = np.inf
     np.testing.assert_allclose(find_offset(planted), np.add(MIDDLE, [600, 300, 100]), atol=0.5)
     assert not find_offset(planted * np.nan).any()
+
+
+def test_coarse_coordinates_are_noticed() -> None:
+    far = np.add(STREET, [5e5, 5.4e6, 300])
+    assert coordinate_step(far) == 0
+    assert coordinate_step(far.astype(np.float32).astype(np.float64)) == 0.5
+    assert coordinate_step(STREET.astype(np.float32).astype(np.float64)) < 1e-5
 
 
 def test_heights_above_ground_are_noticed() -> None:

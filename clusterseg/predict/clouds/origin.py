@@ -61,6 +61,14 @@ def check_origin(origin: Any) -> str | tuple[float, ...]:
     raise UserError(f"origin={origin}: expected auto, sensor, median, or the sensor's place in metres as [X,Y,Z]")
 
 
+def coordinate_step(xyz: Float64[np.ndarray, "points 3"]) -> float:
+    """How far apart in metres coordinates lie that were stored as float32, which far from 0 is coarse; 0 if finer."""
+    finite = xyz[np.isfinite(xyz).all(1)][:10_000]
+    if not len(finite) or (finite != finite.astype(np.float32)).any():
+        return 0.0
+    return float(np.spacing(np.abs(finite).max().astype(np.float32)))
+
+
 def lies_on_zero(xyz: Float64[np.ndarray, "points 3"]) -> bool:
     """Whether heights seem to be measured from the ground, not from the sensor."""
     z = xyz[np.isfinite(xyz).all(1), 2]

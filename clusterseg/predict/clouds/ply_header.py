@@ -105,7 +105,7 @@ def _lines(content: bytes) -> tuple[list[str], int]:
 def _element(words: list[str]) -> Element:
     if len(words) != 3 or not (words[2].isascii() and words[2].isdigit() and len(words[2]) < 16):
         raise UserError(f"the header says {' '.join(words)[:60]!r}; expected element, a name and a whole number")
-    return Element(words[1], int(words[2]))
+    return Element(words[1].lower(), int(words[2]))
 
 
 def _property(words: list[str], order: str) -> Property:

@@ -31,6 +31,7 @@ def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
     if not path.is_file():
         raise UserError(f"{path}: no such file; check input")
     try:
+        _refuse_stand_ins(path)
         with np.errstate(all="ignore"):  # odd numbers stay what they are
             cloud = _READERS[path.suffix.lower()](path, layout or Layout())
     except OSError as error:
@@ -42,6 +43,20 @@ def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
     return cloud
 
 
+def _refuse_stand_ins(path: Path) -> None:
+    """Refuse what has the name of a cloud and is none."""
+    with open(path, "rb") as file:
+        start = file.read(24)
+    for magic, name, remedy in _STAND_INS:
+        if start.startswith(magic):
+            raise UserError(f"{path}: is {name}, no point cloud; {remedy}")
+
+
+_STAND_INS = (
+    (b"\0\5\x16\7", "a file of macOS beside another one", "remove it"),
+    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself by git lfs pull"),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it by gunzip"),
+)
 _READERS: dict[str, Callable[[Path, Layout], Cloud]] = {
     ".bin": read_bin,
     ".npy": read_npy,
