@@ -54,8 +54,10 @@ def main(seconds: float = 600.0, seed: int = 0) -> int:
     kinds = ", ".join(f"{suffix} {counts[suffix]}" for suffix in sorted(counts) if suffix.startswith("."))
     print(f"{counts['read'] + counts['refused'] + faults} files ({kinds}): {counts['read']} read, "
           f"{counts['refused']} refused in words, {faults} faults{f' (in {folder})' if faults else ''}")  # fmt: skip
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(
-        f"slowest {slowest[0]:.3f} s ({slowest[1]}), peak memory {peak / 1024:.0f} MiB ({before / 1024:.0f} at first)"
+        f"slowest {slowest[0]:.3f} s ({slowest[1]}); peak memory {peak / 1024:.0f} MiB ({before / 1024:.0f} at first), "
+        f"of processes that unpack .laz {children / 1024:.0f} MiB"
     )
     return 1 if faults else 0
 

@@ -14,8 +14,8 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds.cloud import Cloud
 from clusterseg.predict.clouds.unlaz import unlaz
 
-_RATIO = 2000  # points never compress better; a header that says so lies
-_SPARE = 1 << 20  # bytes of points that are believed of any file
+_RATIO = 300  # points of a scanner never compress better; a header that says so lies
+_SPARE = 64 << 20  # bytes of points that are believed of any file
 
 
 def read_las(path: Path) -> Cloud:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clusterseg.errors import UserError
 
-_BASE = 1 << 30  # bytes of address space for Python itself and the decompressor
+_BASE = 640 << 20  # bytes of address space for Python itself and the decompressor
 _SECONDS, _SPEED = 60.0, 1e6  # the least time that is given, and bytes of points per second
 
 
