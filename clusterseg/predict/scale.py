@@ -33,6 +33,9 @@ def choose_remission_scale(files: Sequence[Path], setting: str | float, layout: 
     """
     if setting != "auto":
         return check_remission(setting)
+    if layout is not None and layout.remission_scale and all(file.suffix.lower() == ".bin" for file in files):
+        log.info("remission: its scale is 0..%g by the setting format", layout.remission_scale)
+        return layout.remission_scale
     probed = _probe(files, layout)
     spreads = {path: found for path, found in probed.items() if found is not None}
     if not spreads:

@@ -110,6 +110,13 @@ def test_real_files(shared: Path, name: str, scale: float) -> None:
     assert 0.05 < values.mean() < 0.6
 
 
+def test_the_scale_of_a_named_format(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    np.c_[np.zeros((4000, 3)), np.round(REMISSION * 20), REMISSION].astype("<f4").tofile(path)
+    assert choose_remission_scale([path], "auto", choose_layout(None, "nuscenes")) == 255
+    assert choose_remission_scale([path], 20, choose_layout(None, "nuscenes")) == 20
+
+
 def test_real_nuscenes(shared: Path) -> None:
     paths = sorted((shared / "data/others/nuscenes").rglob("*.bin"))
     if not paths:

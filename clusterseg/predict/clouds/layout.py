@@ -18,6 +18,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "waymo": ("x", "y", "z", "intensity", "elongation", "timestamp"),
     "xyz": ("x", "y", "z"),
 }
+SCALES: Mapping[str, float] = {"kitti": 1.0, "nuscenes": 255.0}  # the remission that means 1
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class Layout:
     Attributes:
         columns: Their names, or None where the user named none.
         features: The columns that the network takes; an array with as many columns has these.
+        remission_scale: The remission that means 1, where the data set is named and documents it.
     """
 
     columns: tuple[str, ...] | None = None
     features: tuple[str, ...] = FEATURES
+    remission_scale: float | None = None
 
     def cloud(self, rows: np.ndarray) -> Cloud:
         """A cloud from an array (points, columns).
@@ -65,8 +68,10 @@ def choose_layout(columns: Any, name: str | None, features: Iterable[str] = FEAT
         )
     if name is not None and columns is not None:
         raise UserError(f"format={name} and columns are both set; set one of them")
+    if name is not None:
+        return Layout(FORMATS[str(name).lower()], tuple(features), SCALES.get(str(name).lower()))
     if columns is None:
-        return Layout(None if name is None else FORMATS[str(name).lower()], tuple(features))
+        return Layout(None, tuple(features))
     listed = (columns,) if isinstance(columns, str) else columns
     if not isinstance(listed, Iterable):
         raise UserError(f"columns={columns}: expected names, as columns=[x,y,z,intensity,ring]")

@@ -52,9 +52,8 @@ def read_npy(path: Path, layout: Layout) -> Cloud:
     """
     with open(path, "rb") as file:
         start = file.read(12)
-    if (
-        start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > path.stat().st_size
-    ):  # memory for it is taken first
+    # From version 2 on the header's length has four bytes; numpy takes the memory before it reads.
+    if start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > path.stat().st_size:
         raise UserError(f"{path}: is no plain numpy array (its header is longer than the file); save it by np.save")
     try:
         with warnings.catch_warnings():
