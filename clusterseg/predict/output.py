@@ -12,7 +12,7 @@ from typing import Any
 from clusterseg.errors import UserError
 from clusterseg.files import temporary_name
 from clusterseg.predict.claim import Claim, only_one
-from clusterseg.predict.record import update_record, written_files
+from clusterseg.predict.record import RECORD, update_record, written_files
 
 _TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
 
@@ -103,10 +103,12 @@ class OutputFolder:
 
     def _remove_leftovers(self) -> None:
         """Remove what killed runs left half-written of this run's files, which no live run writes."""
-        for folder in {target.parent for target in self.targets}:
+        written: dict[Path, set[str]] = {self.path: {RECORD}}
+        for target in self.targets:
+            written.setdefault(target.parent, set()).add(target.name)
+        for folder, names in written.items():
             if not folder.is_dir():
                 continue
-            names = {target.name for target in self.targets if target.parent == folder}
             for entry in list(os.scandir(folder)):
                 found = _TEMPORARY.fullmatch(entry.name)
                 if found and found[1] in names and entry.is_file(follow_symlinks=False):

@@ -91,7 +91,7 @@ def test_a_foreign_record_is_kept(tmp_path: Path, content: str) -> None:
 def test_only_own_leftovers_are_removed(tmp_path: Path) -> None:
     foreign = [".draft.tmp", ".thesis.docx.tmp", ".b.label.7.tmp", ".predict.host.7.tmp", "sub/.a.label.7.tmp"]
     (tmp_path / "sub").mkdir()
-    for name in [*foreign, ".a.label.7.tmp"]:
+    for name in [*foreign, ".a.label.7.tmp", ".predict.json.7.tmp"]:
         (tmp_path / name).write_text("")
     with folder(tmp_path, "a.label").claimed(USED):
         pass
