@@ -38,8 +38,9 @@ def unlaz(source: Path, target: Path, point_bytes: int) -> None:
     except subprocess.TimeoutExpired:
         raise UserError(f"{source}: cannot be read (not unpacked after {limit:.0f} s); the file is damaged") from None
     if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = lines[-1].removeprefix("UserError: ") if lines else f"it ended with {done.returncode}"
+        said = done.stderr.decode("utf-8", "replace").splitlines()
+        lines = [line.strip() for line in said if line.strip() and not line.startswith("note:")]
+        reason = lines[-1] if lines else f"it ended with {done.returncode}"
         raise UserError(f"{source}: cannot be read ({reason[:200]}); the file is damaged or no {source.suffix} file")
 
 
