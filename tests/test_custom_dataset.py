@@ -70,7 +70,7 @@ def test_a_reader_that_is_not_trusted_is_not_run(folder: Path) -> None:
     ("line", "broken", "expected"),
     [
         ("scan.points[:, :4]", "points[:, :4]", r"returned points \(1500, 4\) of float32.*x, y, z, remission, ring"),
-        ("labels", "np.zeros(3, np.uint16)", r"labels of shape \(3,\); expected \(1500,\)"),
+        ("labels", "np.zeros(3, np.uint16)", r"labels of shape \(3,\); expected one for each of 1500 points"),
         ("none", "None", r"no labels, which training and validation need"),
         ("unknown", "np.full(len(points), 9)", r"unknown label ids \[9\].*data\.label_map=rooms"),
     ],

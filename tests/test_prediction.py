@@ -19,8 +19,11 @@ from tiny_run import configure
 
 from clusterseg.commands.evaluate import evaluate
 from clusterseg.commands.predict import predict
+from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.data.scan import read_labels, read_scan
 from clusterseg.errors import UserError
+from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.writer import without_unplaced
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -101,6 +104,108 @@ def test_another_checkpoint_does_not_mix_in(tiny_run: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match="other tta"):
         predict(predicting(tiny_run, source, tmp_path / "out", "tta=flip4"), tmp_path)
     assert json.loads((tmp_path / "out/predict.json").read_text())["tta"] == "none"
+
+
+def clouds(folder: Path, count: int) -> np.ndarray:
+    """Write some small clouds, and return the points of the first."""
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    points = np.c_[generator.uniform(-9, 9, (60, 2)), generator.normal(-1.73, 0.1, 60), generator.uniform(0, 1, 60)]
+    for i in range(count):
+        np.save(folder / f"{i}.npy", points.astype(np.float32))
+    return points.astype(np.float32)
+
+
+def test_one_broken_cloud_among_many_is_left_out(tiny_run: Path, tmp_path: Path) -> None:
+    points = clouds(tmp_path / "in", 6)
+    np.save(tmp_path / "in/0.npy", points[:0])
+    (tmp_path / "in/3.npy").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"0\.npy: holds no point") as strict:
+        predict(predicting(tiny_run, tmp_path / "in", tmp_path / "strict", "strict=true"), tmp_path)
+    assert "left out" not in str(strict.value) and not (tmp_path / "strict").exists()
+    with pytest.raises(UserError, match="2 of 6 clouds are left out") as raised:
+        predict(predicting(tiny_run, tmp_path / "in", tmp_path / "out"), tmp_path)
+    assert "0.npy: holds no point" in str(raised.value) and "3.npy: is no plain numpy array" in str(raised.value)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.label")) == [f"{i}.label" for i in (1, 2, 4, 5)]
+    for i in (0, 3):
+        np.save(tmp_path / f"in/{i}.npy", points)
+    counts = predict(predicting(tiny_run, tmp_path / "in", tmp_path / "out"), tmp_path)
+    assert counts == {"files": 6, "predicted": 2, "before": 4}
+
+
+def test_a_refused_cloud_leaves_no_settings_behind(tiny_run: Path, tmp_path: Path) -> None:
+    points = clouds(tmp_path / "in", 1)
+    path = tmp_path / "in" / "0.bin"
+    (tmp_path / "in/0.npy").unlink()
+    np.c_[points * np.float32([1, 1, 1, 255]), np.arange(60) % 32].astype("<f4").tofile(path)
+    with pytest.raises(UserError, match=r"0\.bin: .*format=nuscenes"):
+        predict(predicting(tiny_run, path, tmp_path / "out"), tmp_path)
+    predict(predicting(tiny_run, path, tmp_path / "out", "format=nuscenes"), tmp_path)
+    assert len(read_labels(tmp_path / "out/0.label", 60)) == 60
+
+
+def test_output_among_the_input(tiny_run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    clouds(source, 3)
+    before = contents(source)
+    for folder, expected in ((source, 6), (source / "below", 6)):
+        for _ in range(2):  # what was written is no input of the second call
+            counts = predict(predicting(tiny_run, source, folder, "ply=true"), tmp_path)
+            assert counts["files"] == 3
+        assert len([*folder.glob("*.label"), *folder.glob("*.ply")]) == expected
+    assert {name: contents(source)[name] for name in before} == before
+
+
+def test_points_without_a_position_or_remission(
+    tiny_run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    points = clouds(tmp_path / "in", 1)
+    filled = points.copy()
+    points[[3, 9], [0, 2]] = [np.nan, np.inf]
+    points[[20, 21], 3] = np.nan
+    filled[[20, 21], 3] = np.median(np.delete(points[:, 3], [20, 21]))
+    filled[3], filled[9] = filled[2], filled[8]
+    np.save(tmp_path / "in/0.npy", points)
+    np.save(tmp_path / "filled.npy", filled)
+    predict(predicting(tiny_run, tmp_path / "in", tmp_path / "a", "ply=true"), tmp_path)
+    assert "2 points have no finite position and got label 0 (unlabeled)" in caplog.text
+    assert "2 points have no finite remission (NaN)" in caplog.text
+    predict(predicting(tiny_run, tmp_path / "in", tmp_path / "b", "invalid=nearest"), tmp_path)
+    predict(predicting(tiny_run, tmp_path / "filled.npy", tmp_path / "c"), tmp_path)
+    unlabeled, nearest = read_labels(tmp_path / "a/0.label", 60), read_labels(tmp_path / "b/0.label", 60)
+    np.testing.assert_array_equal(nearest, read_labels(tmp_path / "c/filled.label", 60))
+    assert np.flatnonzero(unlabeled == 0).tolist() == [3, 9]
+    np.testing.assert_array_equal(np.delete(unlabeled, [3, 9]), np.delete(nearest, [3, 9]))
+
+
+def test_a_point_without_a_position_has_no_class_and_no_confidence() -> None:
+    points = np.zeros((3, 4), np.float32)
+    points[1, 2] = np.nan
+    points[2, 3] = np.nan
+    zeros = np.zeros(3, np.int64)
+    blank = without_unplaced(PredictedScan("a", points, zeros, zeros + 4, np.full(3, 0.5, np.float32)))
+    assert blank.predictions.tolist() == [4, IGNORE_INDEX, 4] and blank.confidence.tolist() == [0.5, 0, 0.5]
+
+
+def test_all_remission_nan_is_like_none(tiny_run: Path, tmp_path: Path) -> None:
+    points = clouds(tmp_path / "in", 1)
+    np.save(tmp_path / "none.npy", points[:, :3])
+    points[:, 3] = np.nan
+    np.save(tmp_path / "in/0.npy", points)
+    for source in (tmp_path / "in/0.npy", tmp_path / "none.npy"):
+        predict(predicting(tiny_run, source, tmp_path / "out"), tmp_path)
+    assert (tmp_path / "out/0.label").read_bytes() == (tmp_path / "out/none.label").read_bytes()
+
+
+def test_two_ranks_write_every_cloud_and_tell_what_is_left_out(tiny_run: Path, tmp_path: Path) -> None:
+    clouds(tmp_path / "in", 5)
+    (tmp_path / "in/1.npy").write_bytes(b"nothing")
+    (tmp_path / "in/2.npy").write_bytes(b"nothing")
+    command = [sys.executable, "predict.py", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", "trainer=cpu"]
+    settings = [f"input={tmp_path / 'in'}", f"output={tmp_path / 'out'}", "trainer.devices=2"]
+    done = subprocess.run([*command, *settings], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2 and "2 of 5 clouds are left out" in done.stderr, done.stderr
+    assert sorted(contents(tmp_path / "out")) == ["0.label", "3.label", "4.label", "predict.json"]
 
 
 def test_mistakes(tiny_run: Path, tmp_path: Path) -> None:

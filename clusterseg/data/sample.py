@@ -20,24 +20,24 @@ class Sample:
     Attributes:
         scan_id: Sequence and frame, e.g. `08/000004`.
         coords: Voxel indices x, y, z, each axis from 0.
-        feats: x, y, z (metres, augmented), remission of the voxel's first point.
+        feats: x, y, z (metres, augmented), remission or other columns of the voxel's first point; all are finite.
         targets: Train id of the voxel's first point.
         inverse_map: Voxel of each point.
         point_targets: Train id of each point.
-        points: x, y, z, remission of each point as on disk, or None when not asked for.
+        points: x, y, z, remission or other columns of each point as on disk, or None when not asked for.
     """
 
     scan_id: str
     coords: Int32[np.ndarray, "voxels 3"]
-    feats: Float32[np.ndarray, "voxels 4"]
+    feats: Float32[np.ndarray, "voxels channels"]
     targets: Int64[np.ndarray, " voxels"]
     inverse_map: Int64[np.ndarray, " points"]
     point_targets: Int64[np.ndarray, " points"]
-    points: Float32[np.ndarray, "points 4"] | None = None
+    points: Float32[np.ndarray, "points channels"] | None = None
 
 
 def build_sample(
-    points: Float32[np.ndarray, "points 4"],
+    points: Float32[np.ndarray, "points channels"],
     targets: Int64[np.ndarray, " points"] | None,
     scan_id: str,
     *,
@@ -50,7 +50,8 @@ def build_sample(
     """Augment, voxelise and cap one scan.
 
     Args:
-        points: x, y, z in metres, remission, as on disk; points that are not finite get a prediction but no voxel.
+        points: x, y, z in metres, remission or other columns, as on disk. A point whose position is not finite gets a
+            prediction but no voxel; another value that is not finite becomes the median of its column's finite ones.
         targets: Train id per point, or None where there are no labels: all become `IGNORE_INDEX`.
         scan_id: Sequence and frame, e.g. `08/000004`.
         voxel_size: Edge of a voxel in metres.
@@ -65,7 +66,7 @@ def build_sample(
     if targets is None:
         targets = np.full(len(points), IGNORE_INDEX, np.int64)
     rng = rng or np.random.default_rng(0)
-    augmented = _blank_invalid(points)
+    augmented = _mend_invalid(points)
     for transform in transforms:
         augmented = transform(augmented, rng)
     voxels = voxelize(augmented, voxel_size)
@@ -84,7 +85,16 @@ def build_sample(
     )
 
 
-def _blank_invalid(points: Float32[np.ndarray, "points 4"]) -> Float32[np.ndarray, "points 4"]:
-    """Replace values that are not finite by NaN, which transforms carry along; infinity would raise warnings."""
+def _mend_invalid(points: Float32[np.ndarray, "points channels"]) -> Float32[np.ndarray, "points channels"]:
+    """Replace positions that are not finite by NaN, and other values by the median of their column, or 0.
+
+    Transforms carry NaN along; infinity would raise warnings.
+    """
     finite = np.isfinite(points)
-    return points if finite.all() else np.where(finite, points, np.float32(np.nan))
+    if finite.all():
+        return points
+    mended = np.where(finite, points, np.float32(np.nan))
+    for column in range(3, points.shape[1]):
+        values = points[finite[:, column], column]
+        mended[~finite[:, column], column] = np.median(values) if len(values) else 0
+    return mended

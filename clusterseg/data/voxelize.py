@@ -31,23 +31,25 @@ class Voxels:
         return len(self.coords)
 
 
-def voxelize(points: Float32[np.ndarray, "points 4"], voxel_size: float = 0.05) -> Voxels:
+def voxelize(points: Float32[np.ndarray, "points channels"], voxel_size: float = 0.05) -> Voxels:
     """Group points into voxels: round(xyz / voxel_size), shifted so that each axis starts at 0, as SPVNAS does.
 
-    A point with a value that is NaN or infinite founds no voxel; it belongs to the voxel of the nearest valid point
-    in the order of the file (the earlier one of two).
+    A point whose position is NaN or infinite founds no voxel; it belongs to the voxel of the nearest valid point in
+    the order of the file (the earlier one of two). Other columns do not matter.
 
     Args:
-        points: x, y, z in metres, remission.
+        points: x, y, z in metres, then any other columns.
         voxel_size: Edge of a voxel in metres.
 
     Raises:
-        UserError: No point is finite, or the scan spans more than `MAX_VOXELS_PER_AXIS` voxels along an axis.
+        UserError: No position is finite, or the scan spans more than `MAX_VOXELS_PER_AXIS` voxels along an axis.
     """
     finite = np.isfinite(points)
     if finite.all():
         return _voxelize_finite(points, voxel_size)
-    valid = finite.all(axis=1)
+    valid = finite[:, :3].all(axis=1)
+    if valid.all():
+        return _voxelize_finite(points, voxel_size)
     if not valid.any():
         raise UserError(f"none of the {len(points)} points is finite; remove the scan or download it again")
     rows = np.flatnonzero(valid)
@@ -72,7 +74,7 @@ def cap_voxels(voxels: Voxels, max_voxels: int, rng: np.random.Generator) -> tup
     return Voxels(voxels.coords[chosen], voxels.first_point[chosen], inverse_map[kept]), kept
 
 
-def _voxelize_finite(points: Float32[np.ndarray, "points 4"], voxel_size: float) -> Voxels:
+def _voxelize_finite(points: Float32[np.ndarray, "points channels"], voxel_size: float) -> Voxels:
     # float32 throughout, as in the original: the last bit decides on which side of a border a point falls.
     with np.errstate(over="ignore", invalid="ignore"):
         grid = np.ascontiguousarray(points[:, :3].T)

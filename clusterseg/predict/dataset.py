@@ -5,58 +5,112 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
-from clusterseg.data.batch import collate
+from clusterseg.data.batch import Batch, collate
 from clusterseg.data.sample import Sample, build_sample
 from clusterseg.data.sampler import EvalSampler
 from clusterseg.data.scan import naming
-from clusterseg.predict.clouds import read_cloud
-from clusterseg.predict.clouds.cloud import remission_scale
+from clusterseg.data.voxelize import MAX_VOXELS_PER_AXIS
+from clusterseg.errors import UserError
+from clusterseg.predict.clouds import FEATURES, Layout, read_cloud
+from clusterseg.predict.clouds.origin import coordinate_step, find_offset, lies_on_zero
+from clusterseg.predict.left_out import LeftOut
+from clusterseg.predict.scale import choose_remission_scale
+
+__all__ = ["CloudData", "CloudDataset", "choose_remission_scale"]
 
 log = logging.getLogger("clusterseg")
-_PROBES = 8
+_TOLD = 3  # clouds of which it is told that they were moved, per process
 
 
-class CloudDataset(Dataset[Sample]):
+class CloudDataset(Dataset["Sample | LeftOut"]):
     """Files as samples without labels; a sample's id is the path of its file.
 
     Args:
         files: What to read.
         voxel_size: Edge of a voxel in metres.
         remission_scale: The files' remission that means 1.
+        features: Names of the columns that the network takes, x, y, z first.
+        layout: How to read columns without names.
+        origin: See `clusterseg.predict.clouds.origin.find_offset`.
+        strict: Whether a cloud that cannot be read raises, instead of being left out.
     """
 
-    def __init__(self, files: Sequence[Path], voxel_size: float, remission_scale: float) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        voxel_size: float,
+        remission_scale: float,
+        features: Sequence[str] = FEATURES,
+        layout: Layout | None = None,
+        origin: Any = "auto",
+        strict: bool = True,
+    ) -> None:
         self.files = list(files)
         self.voxel_size = voxel_size
         self.remission_scale = remission_scale
+        self.features = tuple(features)
+        self.layout = layout
+        self.origin = origin
+        self.strict = strict
+        self._moved = 0
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
+    def __getitem__(self, key: tuple[int, int]) -> Sample | LeftOut:
         """Read and voxelise a file.
 
         Args:
             key: (epoch, index), as `EvalSampler` yields them.
 
         Raises:
-            UserError: The file cannot be read or voxelised.
+            UserError: The file cannot be read or voxelised, and `strict` is set.
         """
         path = self.files[key[1]]
-        cloud = read_cloud(path)
-        offset = cloud.offset()
-        if offset.any():
-            log.info("%s: far from the sensor's frame; predicted with %s subtracted", path, offset.round(2).tolist())
+        try:
+            return self._sample(path)
+        except UserError as error:
+            if self.strict:
+                raise
+            return LeftOut(str(path), str(error))
+
+    def _sample(self, path: Path) -> Sample:
+        cloud = read_cloud(path, self.layout)
         with naming(path):
-            return build_sample(
-                cloud.points(self.remission_scale), None, str(path), voxel_size=self.voxel_size, keep_points=True
+            offset = find_offset(cloud.xyz, self.origin)
+            self._tell(path, cloud.xyz, offset)
+            points = cloud.points(self.remission_scale, self.features, offset)
+            _check_extent(points, self.voxel_size)
+            return build_sample(points, None, str(path), voxel_size=self.voxel_size, keep_points=True)
+
+    def _tell(self, path: Path, xyz: Float64[np.ndarray, "points 3"], offset: Float64[np.ndarray, " 3"]) -> None:
+        self._moved += 1
+        if self._moved > _TOLD:
+            return
+        if offset.any():
+            log.info(
+                "%s: not in a sensor's frame; predicted with %s subtracted, so that its ground lies at -1.73 m "
+                "(origin=sensor leaves it, origin=[X,Y,Z] names the sensor's place)%s",
+                path,
+                offset.round(2).tolist(),
+                "; others are moved alike" if self._moved == _TOLD else "",
             )
+            if coordinate_step(xyz) > self.voxel_size / 4:
+                log.warning(
+                    "%s: coordinates are stored in steps of %.2g m; write them as double, or nearer to 0",
+                    path,
+                    coordinate_step(xyz),
+                )
+        elif self._moved == 1 and lies_on_zero(xyz):
+            log.info("%s: heights seem to be measured from the ground; if so, set origin=[0,0,1.73]", path)
 
 
 class CloudData(pl.LightningDataModule):
@@ -77,32 +131,24 @@ class CloudData(pl.LightningDataModule):
         """One file a batch, in order."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EvalSampler(len(self.dataset), rank=rank, world_size=world_size)
-        return DataLoader(self.dataset, batch_size=1, sampler=sampler, collate_fn=collate, num_workers=self.num_workers)
+        return DataLoader(self.dataset, batch_size=1, sampler=sampler, collate_fn=_one, num_workers=self.num_workers)
 
 
-def choose_remission_scale(files: Sequence[Path], setting: str | float) -> float:
-    """The remission that means 1 in some files, and a line that tells it.
+def _one(samples: Sequence[Sample | LeftOut]) -> Batch | LeftOut:
+    """A batch of the one sample, or the cloud that is left out in its place."""
+    (sample,) = samples
+    return sample if isinstance(sample, LeftOut) else collate([sample])
 
-    It is chosen once for all, from the largest value in a few files spread over them, so that it does not depend on
-    where an interrupted run goes on.
 
-    Args:
-        files: All input files.
-        setting: A number, or ``auto``.
-
-    Raises:
-        UserError: A file cannot be read.
-    """
-    if setting != "auto":
-        return float(setting)
-    spread = np.unique(np.linspace(0, len(files) - 1, _PROBES).round().astype(int))
-    found = [cloud.remission for cloud in (read_cloud(files[i]) for i in spread) if cloud.remission is not None]
-    if not found:
-        log.warning("the files have no remission (intensity): 0 is used, and the network was trained with it")
-        return 1.0
-    largest = max((float(values[np.isfinite(values)].max(initial=0)) for values in found), default=0.0)
-    scale = remission_scale(largest)
-    if scale != 1:
-        log.info("remission goes up to %g, so its scale is 0..%g: divided by %g", largest, scale, scale)
-        log.info("if that is wrong, set remission=1 (or the value that means full reflection)")
-    return scale
+def _check_extent(points: np.ndarray, voxel_size: float) -> None:
+    """Refuse a cloud that no grid holds, with the remedies that a prediction has."""
+    finite = points[np.isfinite(points[:, :3]).all(1), :3]
+    if not len(finite):
+        return
+    extent = finite.max(0).astype(np.float64) - finite.min(0)
+    if extent.max() >= MAX_VOXELS_PER_AXIS * voxel_size:
+        raise UserError(
+            f"spans {' x '.join(f'{size:.4g}' for size in extent)} m; with the network's voxels of {voxel_size} m at "
+            f"most {MAX_VOXELS_PER_AXIS * voxel_size:.0f} m fit: remove stray points, cut it into tiles, or convert it "
+            "to metres"
+        )

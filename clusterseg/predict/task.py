@@ -13,7 +13,9 @@ from torch import Tensor
 
 from clusterseg.data.batch import Batch
 from clusterseg.distributed import gather_objects
+from clusterseg.errors import UserError
 from clusterseg.predict.cost import Cost, summarise
+from clusterseg.predict.left_out import LeftOut
 from clusterseg.predict.metrics import Tally, count, total
 from clusterseg.predict.voter import Vote, Voter
 
@@ -24,14 +26,14 @@ class PredictedScan:
 
     Attributes:
         scan_id: Sequence and frame, e.g. `08/000004`.
-        points: x, y, z (metres), remission, as on disk.
+        points: x, y, z (metres), remission or other columns, as on disk.
         targets: Train id of each point, or `IGNORE_INDEX`.
         predictions: Train id of each point.
         confidence: Probability of the prediction, in 0..1.
     """
 
     scan_id: str
-    points: Float32[np.ndarray, "points 4"]
+    points: Float32[np.ndarray, "points channels"]
     targets: Int64[np.ndarray, " points"]
     predictions: Int64[np.ndarray, " points"]
     confidence: Float32[np.ndarray, " points"]
@@ -59,6 +61,7 @@ class PredictionTask(pl.LightningModule):
         self.sinks = tuple(sinks)
         self.tally = Tally.zero(num_classes)
         self.cost = Cost(torch.device("cpu"))
+        self.left_out: list[LeftOut] = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict, count and hand on the scans of a batch."""
@@ -69,9 +72,16 @@ class PredictionTask(pl.LightningModule):
         )
         self._hand_on(batch, vote)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Predict and hand on the scans of a batch; returns the train id of every point."""
-        vote = self._vote(batch)
+    def predict_step(self, batch: Batch | LeftOut, batch_idx: int) -> Tensor:
+        """Predict and hand on the scans of a batch; returns the train id of every point, none if left out."""
+        if isinstance(batch, LeftOut):
+            self.left_out.append(batch)
+            return torch.empty(0, dtype=torch.int64)
+        try:
+            vote = self._vote(batch)
+        except UserError as error:  # a view of it may not fit the grid
+            self.left_out += [LeftOut(scan_id, str(error)) for scan_id in batch.scan_ids]
+            return torch.empty(0, dtype=torch.int64)
         self._hand_on(batch, vote)
         return vote.predictions
 
@@ -108,6 +118,6 @@ def split(batch: Batch, vote: Vote) -> Iterator[PredictedScan]:
         yield PredictedScan(scan_id, *values)
 
 
-def _points(batch: Batch) -> Float32[Tensor, "points 4"]:
+def _points(batch: Batch) -> Float32[Tensor, "points channels"]:
     assert batch.points is not None, "the data module was built without keep_points"
     return batch.points

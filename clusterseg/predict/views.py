@@ -33,16 +33,16 @@ class View:
         return self == View()
 
     def __call__(
-        self, points: Float32[np.ndarray, "points 4"], rng: np.random.Generator | None = None
-    ) -> Float32[np.ndarray, "points 4"]:
+        self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator | None = None
+    ) -> Float32[np.ndarray, "points channels"]:
         """Return the points as seen in this view."""
-        x, y, z, remission = points.T
+        x, y, z = points.T[:3]
         for _ in range(self.quarter_turns % 4):
             x, y = -y, x
         columns = [-x if self.flip_x else x, -y if self.flip_y else y, z]
         if self.scale != 1:
             columns = [column * np.float32(self.scale) for column in columns]
-        return np.stack([*columns, remission], axis=1)
+        return np.concatenate([np.stack(columns, axis=1), points[:, 3:]], axis=1)
 
 
 VIEWS: dict[str, tuple[View, ...]] = {

@@ -34,7 +34,7 @@ class Voter(nn.Module):
     decide by the mean of their probabilities (softmax).
 
     Args:
-        networks: From feats (voxels, 4), coords (voxels, 4) to an output with ``logits`` (voxels, classes).
+        networks: From feats (voxels, channels), coords (voxels, 4) to an output with ``logits`` (voxels, classes).
         views: How to look at each scan.
         voxel_size: Edge of a voxel in metres, for the views that are not the identity.
     """

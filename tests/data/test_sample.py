@@ -50,7 +50,7 @@ def test_cap_drops_the_points_of_dropped_voxels() -> None:
 
 def test_planted_invalid_points_keep_their_labels_and_get_a_voxel() -> None:
     points = random_points(200)
-    points[[3, 50, 51, 199], [0, 3, 2, 1]] = [np.nan, np.nan, np.inf, -np.inf]
+    points[[3, 50, 51, 199], [0, 0, 2, 1]] = [np.nan, np.nan, np.inf, -np.inf]
     targets = np.arange(200)
     sample = build_sample(points, targets, "a/b", transforms=TRANSFORMS, keep_points=True)
     assert np.isfinite(sample.feats).all()
@@ -60,6 +60,26 @@ def test_planted_invalid_points_keep_their_labels_and_get_a_voxel() -> None:
     assert sample.inverse_map[51] == sample.inverse_map[52]
     assert sample.points is not None
     np.testing.assert_array_equal(sample.points, points)
+
+
+def test_a_value_that_is_no_position_loses_no_voxel() -> None:
+    points = np.c_[random_points(200), np.arange(200)].astype(np.float32)
+    whole = build_sample(points, None, "a/b")
+    planted = points.copy()
+    planted[[3, 50], [3, 4]] = [np.nan, np.inf]
+    sample = build_sample(planted, None, "a/b")
+    np.testing.assert_array_equal(sample.coords, whole.coords)
+    np.testing.assert_array_equal(sample.inverse_map, whole.inverse_map)
+    expected = points.copy()
+    expected[3, 3] = np.median(np.delete(points[:, 3], 3))
+    expected[50, 4] = np.median(np.delete(points[:, 4], 50))
+    np.testing.assert_array_equal(sample.feats, build_sample(expected, None, "a/b").feats)
+
+
+def test_a_column_without_any_finite_value_is_zero() -> None:
+    points = random_points(30)
+    points[:, 3] = np.nan
+    assert (build_sample(points, None, "a/b").feats[:, 3] == 0).all()
 
 
 def test_without_labels_all_is_ignored() -> None:

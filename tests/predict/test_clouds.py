@@ -12,7 +12,6 @@ import pytest
 
 from clusterseg.errors import UserError
 from clusterseg.predict.clouds import read_cloud
-from clusterseg.predict.clouds.cloud import remission_scale
 from clusterseg.predict.clouds.pcd import decompress
 from clusterseg.predict.clouds.ply import write_ply
 
@@ -138,7 +137,9 @@ def test_every_format_gives_the_same_points(name: str, tmp_path: Path) -> None:
     FORMATS[name](tmp_path / name)
     cloud = read_cloud(tmp_path / name)
     tolerance = 1e-4 if name.endswith(("las", "laz")) else 0
-    np.testing.assert_allclose(cloud.points(255), POINTS / np.float32([1, 1, 1, 255]), rtol=1e-7, atol=tolerance)
+    np.testing.assert_allclose(
+        cloud.points(255, offset=np.zeros(3)), POINTS / np.float32([1, 1, 1, 255]), rtol=1e-7, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if not name.startswith("ascii.ply")])
@@ -156,11 +157,14 @@ def test_cut_short(name: str, tmp_path: Path) -> None:
         ("a.xyz", b"1 2 3", "cannot read .xyz"),
         ("a.pcd", b"nothing", "is no .pcd file"),
         ("a.pcd", pcd_header("zipped"), "DATA zipped"),
-        ("a.pcd", pcd_header("ascii").replace(b"x y z", b"a b c"), "no field|values"),
+        ("a.pcd", pcd_header("ascii").replace(b"x y z", b"a b c"), "no field|cut short"),
         ("a.ply", b"nothing", "is no .ply file"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 0\nend_header\n", "no field x, y, z"),
         ("a.las", b"nothing", "cannot be read"),
         ("a.bin", b"", "empty"),
+        ("a.bin", bytes([0, 5, 22, 7]).ljust(4096, b"\0"), "a file of macOS"),
+        ("a.ply", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+        ("a.pcd", b"\x1f\x8b\x08\x00", "gunzip"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -198,8 +202,3 @@ def test_coloured_ply_reads_back(tmp_path: Path) -> None:
     far = POINTS[:, :3].astype(np.float64) + np.array([500_000, 5_400_000, 300])
     write_ply(tmp_path / "a.ply", far, np.arange(900).reshape(300, 3).astype(np.uint8))
     np.testing.assert_array_equal(read_cloud(tmp_path / "a.ply").xyz, far)
-
-
-@pytest.mark.parametrize(("largest", "scale"), [(0, 1), (0.99, 1), (1.2, 1), (7, 255), (255, 255), (256, 65535)])
-def test_remission_scale(largest: float, scale: float) -> None:
-    assert remission_scale(largest) == scale

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from clusterseg.errors import UserError
+from clusterseg.predict.clouds.origin import find_offset
 
 REMISSION_NAMES = ("remission", "intensity", "reflectance", "reflectivity", "scalar_intensity", "i")
-_FAR = 1000.0  # metres; no lidar's scan has its middle so far from the sensor
-_GROUND = -1.73  # metres; height of the road in SemanticKITTI's sensor frame
+FEATURES = ("x", "y", "z", "remission")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,30 +22,52 @@ class Cloud:
     Attributes:
         xyz: Coordinates in metres.
         remission: Strength of the returned beam in the file's own scale, or None where the file has none.
+        fields: The other columns of numbers, by their names in lower case.
+        remission_type: The number type in which the file holds the remission.
     """
 
     xyz: Float64[np.ndarray, "points 3"]
     remission: Float64[np.ndarray, " points"] | None
+    fields: Mapping[str, np.ndarray] = field(default_factory=dict)
+    remission_type: np.dtype = np.dtype(np.float64)  # noqa: RUF009  (a dtype is immutable)
 
     def offset(self) -> Float64[np.ndarray, " 3"]:
-        """What to subtract for a frame like the sensor's: 0 unless the cloud lies far away, as in map coordinates.
+        """What to subtract for a frame like the sensor's; see `find_offset`."""
+        return find_offset(self.xyz)
 
-        Then its median moves to the origin, and its ground (5 % of the points lie below) to the height of a road.
-        """
-        finite = self.xyz[np.isfinite(self.xyz).all(1)]
-        if not len(finite) or np.linalg.norm(np.median(finite, axis=0)) < _FAR:
-            return np.zeros(3)
-        x, y = np.median(finite[:, :2], axis=0)
-        return np.array([x, y, np.percentile(finite[:, 2], 5) - _GROUND])
-
-    def points(self, remission_scale: float) -> Float32[np.ndarray, "points 4"]:
-        """Return x, y, z and remission in 0..1 for the network.
+    def points(
+        self,
+        remission_scale: float,
+        features: Sequence[str] = FEATURES,
+        offset: Float64[np.ndarray, " 3"] | None = None,
+    ) -> Float32[np.ndarray, "points channels"]:
+        """Return the columns that a network takes.
 
         Args:
             remission_scale: The file's value that means 1.
+            features: Names of the columns. The first three are x, y, z; `remission` or `intensity` comes in 0..1, and
+                is 0 where the file has none; others are taken as they are.
+            offset: What to subtract from x, y, z; None finds it.
+
+        Raises:
+            UserError: The file has no such column.
         """
-        remission = np.zeros(len(self.xyz)) if self.remission is None else self.remission / remission_scale
-        return np.c_[self.xyz - self.offset(), remission].astype(np.float32)
+        offset = self.offset() if offset is None else offset
+        with np.errstate(over="ignore", invalid="ignore"):  # odd numbers stay what they are
+            moved = self.xyz - offset
+            others = [self._column(name, remission_scale) for name in features[3:]]
+            return np.column_stack([moved, *others]).astype(np.float32)
+
+    def _column(self, name: str, remission_scale: float) -> np.ndarray:
+        if name in ("remission", "intensity"):
+            return np.zeros(len(self.xyz)) if self.remission is None else self.remission / remission_scale
+        if name not in self.fields:
+            has = ["x", "y", "z", *([] if self.remission is None else ["remission"]), *self.fields]
+            raise UserError(
+                f"has no field {name}, which the network takes; found {', '.join(has)}; write it into the file, or "
+                "name the columns of a .bin or .npy file, as columns=[x,y,z,intensity,ring]"
+            )
+        return self.fields[name]
 
 
 def from_fields(fields: Mapping[str, np.ndarray]) -> Cloud:
@@ -59,13 +81,8 @@ def from_fields(fields: Mapping[str, np.ndarray]) -> Cloud:
     if missing:
         raise UserError(f"has no field {', '.join(missing)}; found {', '.join(fields) or 'none'}; expected x, y, z")
     name = next((name for name in REMISSION_NAMES if name in lower), None)
-    xyz = np.stack([lower[axis].astype(np.float64) for axis in "xyz"], axis=1)
-    return Cloud(xyz, None if name is None else lower[name].astype(np.float64))
-
-
-def remission_scale(largest: float) -> float:
-    """The value that means 1, from the largest remission found: 1, 255 (8 bits) or 65535 (16 bits).
-
-    A float scale may overshoot 1 a little.
-    """
-    return 1.0 if largest <= 1.5 else 255.0 if largest <= 255 else 65535.0
+    xyz = np.stack([lower.pop(axis).astype(np.float64) for axis in "xyz"], axis=1)
+    if name is None:
+        return Cloud(xyz, None, lower)
+    remission = lower.pop(name)
+    return Cloud(xyz, remission.astype(np.float64), lower, remission.dtype)

@@ -7,16 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from clusterseg.data.scan import naming, read_scan
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import Cloud, from_fields
+from clusterseg.predict.clouds.cloud import Cloud
 from clusterseg.predict.clouds.las import read_las
+from clusterseg.predict.clouds.layout import Layout
 from clusterseg.predict.clouds.pcd import read_pcd
 from clusterseg.predict.clouds.ply import read_ply
+from clusterseg.predict.clouds.raw import read_bin, read_npy
 
 
-def read_cloud(path: Path) -> Cloud:
-    """Read .bin (x, y, z, remission as float32), .npy, .pcd, .ply, .las or .laz.
+def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
+    """Read .bin, .npy, .pcd, .ply, .las or .laz.
+
+    Args:
+        path: The file.
+        layout: The columns of .bin and .npy files; None takes x, y, z, remission as float32.
 
     Raises:
         UserError: The file is of another kind, missing, damaged, or has no points.
@@ -25,40 +30,39 @@ def read_cloud(path: Path) -> Cloud:
         raise UserError(f"{path}: cannot read {path.suffix or 'files without an ending'}; expected one of {SUFFIXES}")
     if not path.is_file():
         raise UserError(f"{path}: no such file; check input")
-    cloud = _READERS[path.suffix.lower()](path)
+    try:
+        _refuse_stand_ins(path)
+        with np.errstate(all="ignore"):  # odd numbers stay what they are
+            cloud = _READERS[path.suffix.lower()](path, layout or Layout())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk") from None
+    except MemoryError:
+        raise UserError(f"{path}: is too large for the memory; cut it into tiles") from None
     if not len(cloud.xyz):
         raise UserError(f"{path}: holds no point; remove it")
     return cloud
 
 
-def _read_bin(path: Path) -> Cloud:
-    points = read_scan(path).astype(np.float64)
-    return Cloud(points[:, :3], points[:, 3])
+def _refuse_stand_ins(path: Path) -> None:
+    """Refuse what has the name of a cloud and is none."""
+    with open(path, "rb") as file:
+        start = file.read(24)
+    for magic, name, remedy in _STAND_INS:
+        if start.startswith(magic):
+            raise UserError(f"{path}: is {name}, no point cloud; {remedy}")
 
 
-def _read_npy(path: Path) -> Cloud:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: is no plain numpy array ({error}); save it by np.save(path, array)") from None
-    if array.dtype.names:
-        with naming(path):
-            return from_fields({name: array[name].ravel() for name in array.dtype.names})
-    if array.ndim != 2 or array.shape[1] < 3 or array.dtype.kind not in "fiu":
-        raise UserError(
-            f"{path}: an array {array.shape} of {array.dtype}; expected (points, 4): x, y, z, remission, "
-            "or (points, 3) without remission"
-        )
-    values = array.astype(np.float64)
-    return Cloud(values[:, :3], values[:, 3] if values.shape[1] > 3 else None)
-
-
-_READERS: dict[str, Callable[[Path], Cloud]] = {
-    ".bin": _read_bin,
-    ".npy": _read_npy,
-    ".pcd": read_pcd,
-    ".ply": read_ply,
-    ".las": read_las,
-    ".laz": read_las,
+_STAND_INS = (
+    (b"\0\5\x16\7", "a file of macOS beside another one", "remove it"),
+    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself by git lfs pull"),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it by gunzip"),
+)
+_READERS: dict[str, Callable[[Path, Layout], Cloud]] = {
+    ".bin": read_bin,
+    ".npy": read_npy,
+    ".pcd": lambda path, _: read_pcd(path),
+    ".ply": lambda path, _: read_ply(path),
+    ".las": lambda path, _: read_las(path),
+    ".laz": lambda path, _: read_las(path),
 }
 SUFFIXES = tuple(_READERS)

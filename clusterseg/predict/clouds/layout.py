@@ -1,0 +1,85 @@
+"""The columns of files that do not name them: .bin, and .npy arrays without fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clusterseg.errors import UserError
+from clusterseg.predict.clouds.cloud import FEATURES, Cloud, from_fields
+
+# The float32 columns of data sets' .bin files. nuScenes: intensity in 0..255. Waymo: as mmdetection3d converts it.
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "kitti": ("x", "y", "z", "remission"),
+    "nuscenes": ("x", "y", "z", "intensity", "ring"),
+    "waymo": ("x", "y", "z", "intensity", "elongation", "timestamp"),
+    "xyz": ("x", "y", "z"),
+}
+SCALES: Mapping[str, float] = {"kitti": 1.0, "nuscenes": 255.0}  # the remission that means 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to read columns without names.
+
+    Attributes:
+        columns: Their names, or None where the user named none.
+        features: The columns that the network takes; an array with as many columns has these.
+        remission_scale: The remission that means 1, where the data set is named and documents it.
+    """
+
+    columns: tuple[str, ...] | None = None
+    features: tuple[str, ...] = FEATURES
+    remission_scale: float | None = None
+
+    def cloud(self, rows: np.ndarray) -> Cloud:
+        """A cloud from an array (points, columns).
+
+        Raises:
+            UserError: The array has another number of columns, or nothing tells what they are.
+        """
+        names = self._names(rows.shape[1])
+        return from_fields({name: rows[:, i] for i, name in enumerate(names)})
+
+    def _names(self, count: int) -> tuple[str, ...]:
+        known = self.columns or {3: FEATURES[:3], 4: FEATURES, len(self.features): self.features}.get(count)
+        if known is not None and len(known) == count:
+            return known
+        if self.columns is not None:
+            raise UserError(f"has {count} columns, but columns={_shown(self.columns)} names {len(self.columns)}")
+        raise UserError(
+            f"has {count} columns; expected (points, 4): x, y, z, remission, or (points, 3) without remission; "
+            "name them, as columns=[x,y,z,intensity,ring]"
+        )
+
+
+def choose_layout(columns: Any, name: str | None, features: Iterable[str] = FEATURES) -> Layout:
+    """The layout that the settings `columns` and `format` name.
+
+    Raises:
+        UserError: There is no such format, x, y or z is not named, or a name comes twice.
+    """
+    if name is not None and str(name).lower() not in FORMATS:
+        raise UserError(
+            f"format={name}: no such format; choose one of {', '.join(FORMATS)}, or name columns=[x,y,z,...]"
+        )
+    if name is not None and columns is not None:
+        raise UserError(f"format={name} and columns are both set; set one of them")
+    if name is not None:
+        return Layout(FORMATS[str(name).lower()], tuple(features), SCALES.get(str(name).lower()))
+    if columns is None:
+        return Layout(None, tuple(features))
+    listed = (columns,) if isinstance(columns, str) else columns
+    if not isinstance(listed, Iterable):
+        raise UserError(f"columns={columns}: expected names, as columns=[x,y,z,intensity,ring]")
+    names = tuple(str(entry).lower() for entry in listed)
+    if len(set(names)) != len(names) or not {"x", "y", "z"} <= set(names):
+        raise UserError(f"columns={_shown(names)}: expected x, y, z and other names, each once")
+    return Layout(names, tuple(features))
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return f"[{','.join(names)}]"

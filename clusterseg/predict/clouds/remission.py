@@ -1,0 +1,100 @@
+"""Which value of remission means 1, told from the values of some files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from clusterseg.errors import UserError
+from clusterseg.predict.clouds.cloud import Cloud
+
+_REMEDY = "set remission=VALUE, the value that means full reflection (or remission=1 if it is right as it is)"
+_DARK = 0.02  # where 99 % of a scale 0..1 lie lower, it hardly is that scale
+_UNKNOWN = (1.5, 8.0)  # too high for a scale 0..1, too low for whole numbers of 8 bits
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Robust figures of one file's remission; a few odd values change nothing.
+
+    Attributes:
+        low: 1 % of the finite values lie below.
+        middle: Their median.
+        high: 99 % lie below.
+        whole: Whether nearly all of them are whole numbers.
+        bytes_: Bytes of the whole-number type in which the file holds them, 0 for floats.
+    """
+
+    low: float
+    middle: float
+    high: float
+    whole: bool
+    bytes_: int
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether these are a few small whole numbers, which fit any scale of whole numbers."""
+        return self.whole and 0 < self.high < _UNKNOWN[1] and self.bytes_ == 0
+
+    @property
+    def scale(self) -> float | None:
+        """1, or the largest number of 8, 9, 10, ... bits that holds the values; None where it cannot be told."""
+        if self.high == 0 or (self.bytes_ == 0 and _DARK <= self.high <= _UNKNOWN[0] and self.low > -0.5):
+            return 1.0
+        if self.bytes_ == 1:
+            return 255.0
+        too_low = self.high < _UNKNOWN[1] and self.bytes_ == 0
+        if self.middle < 0 or too_low or not np.isfinite(self.high):
+            return None
+        return 2.0 ** max(8, int(np.ceil(np.log2(self.high + 1)))) - 1
+
+    def __str__(self) -> str:
+        return f"{self.low:.4g}..{self.high:.4g} (98 % of the values)"
+
+
+def spread(cloud: Cloud) -> Spread | None:
+    """Figures of a cloud's remission, or None where it has no finite one."""
+    if cloud.remission is None:
+        return None
+    finite: Float64[np.ndarray, " finite"] = cloud.remission[np.isfinite(cloud.remission)]
+    if not len(finite):
+        return None
+    low, middle, high = np.quantile(finite, [0.01, 0.5, 0.99])
+    kind = cloud.remission_type
+    whole = bool((finite == np.rint(finite)).mean() > 0.99)
+    return Spread(float(low), float(middle), float(high), whole, kind.itemsize if kind.kind in "iu" else 0)
+
+
+def common_scale(spreads: Mapping[Path, Spread]) -> float:
+    """The scale of some files: that of the file that reaches highest.
+
+    Raises:
+        UserError: It cannot be told, or the files differ so much that they cannot have one scale.
+    """
+    lit = {path: found for path, found in spreads.items() if found.high != 0}
+    clear = {path: found for path, found in lit.items() if not found.is_dark}
+    if not clear and all(found.scale == 1 for found in lit.values()):
+        return 1.0
+    for path, found in (clear or lit).items():
+        if found.scale is None:
+            raise UserError(f"{path}: remission (intensity) lies in {found}; its scale cannot be told: {_REMEDY}")
+    ordered = sorted(clear, key=lambda path: clear[path].scale or 0)
+    least, most = clear[ordered[0]], clear[ordered[-1]]
+    assert least.scale is not None and most.scale is not None
+    if least.scale == 1 < most.scale:
+        raise UserError(
+            f"{ordered[0]}: remission (intensity) lies in {least}, but in {ordered[-1]} in {most}; "
+            "files of one scale are predicted together: predict the two kinds one after the other"
+        )
+    return most.scale
+
+
+def describe(spreads: Sequence[Spread], scale: float) -> str:
+    """One line: what was assumed, and why."""
+    low, high = min(s.low for s in spreads), max(s.high for s in spreads)
+    told = f"remission: 98 % of the values lie in {low:.4g}..{high:.4g}, so its scale is 0..{scale:g}"
+    return f"{told}: divided by {scale:g}; if that is wrong, {_REMEDY}"

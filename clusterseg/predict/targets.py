@@ -1,0 +1,40 @@
+"""Where the labels of each cloud are written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clusterseg.errors import UserError
+from clusterseg.predict.inputs import find_clouds
+
+
+def plan(source: Path, output: Path) -> dict[Path, Path]:
+    """The `.label` file of every input file; folders below the input come again below the output.
+
+    Scans of a SemanticKITTI sequence go where the benchmark's tools look for them: `sequences/08/velodyne/000000.bin`
+    to `sequences/08/predictions/000000.label`, also where the input is `sequences/08` itself.
+
+    Raises:
+        UserError: There is nothing to read, or two files would have one output.
+    """
+    targets: dict[Path, Path] = {}
+    taken: dict[Path, Path] = {}
+    base = source if source.is_dir() else source.parent
+    for file in find_clouds(source, output):
+        target = output / _within(file, base).with_suffix(".label")
+        if target in taken:
+            raise UserError(f"{taken[target]} and {file} would both be written to {target}; rename one of them")
+        targets[file] = taken[target] = target
+    return targets
+
+
+def _within(file: Path, base: Path) -> Path:
+    """Path of a cloud's output within the output folder, with its old ending."""
+    relative = file.relative_to(base)
+    parents = Path(os.path.abspath(file)).parts[:-1]
+    is_scan = len(parents) > 3 and parents[-1] == "velodyne" and parents[-3] == "sequences"
+    if not is_scan or relative.parent == Path("."):  # the folder velodyne alone, or one file
+        return relative
+    before = relative.parts[:-4]  # what lies above `sequences`, where the input does
+    return Path(*before, "sequences", parents[-2], "predictions", file.name)
