@@ -17,7 +17,7 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, which takes its place when all went well; makes the folder.
+    """Give a temporary path beside `path`, which takes its place when all went well; makes the folder.
 
     Raises:
         UserError: The file cannot be written.

@@ -11,10 +11,10 @@ class Bank(nn.Module):
     """A ring of `size` unit vectors for each subclass; a row counts only once written.
 
     Args:
-        subclasses: number of rings.
-        size: vectors in a ring.
-        push: most vectors that a ring takes in one step.
-        dim: width of the embeddings.
+        subclasses: Number of rings.
+        size: Vectors in a ring.
+        push: Most vectors that a ring takes in one step.
+        dim: Width of the embeddings.
     """
 
     rows: Tensor

@@ -16,7 +16,7 @@ def pick_seeds(
     """Give the vacant clusters of each class different anchors of it, as far as they reach.
 
     Returns:
-        which clusters get an anchor, and which one: evenly spread over the class's anchors.
+        Which clusters get an anchor, and which one: evenly spread over the class's anchors.
     """
     turn = vacant.cumsum(1) - 1
     available = present.sum(1, keepdim=True)
@@ -45,10 +45,10 @@ class Centers(nn.Module):
     """K centres for each class, K by class; the state of the clustering, identical on every rank.
 
     Args:
-        clusters: number of clusters of each class. Tables are as wide as the largest; `exists` tells the rest.
-        dim: width of the embeddings.
-        momentum: mu.
-        reseed_after: a centre that got no anchor in this many steps in which its class was sampled falls vacant,
+        clusters: Number of clusters of each class. Tables are as wide as the largest; `exists` tells the rest.
+        dim: Width of the embeddings.
+        momentum: Mu.
+        reseed_after: A centre that got no anchor in this many steps in which its class was sampled falls vacant,
             and is seeded anew; 0 never.
     """
 

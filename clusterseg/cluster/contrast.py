@@ -35,12 +35,12 @@ def contrast(
     """One contrast term against any set, its positives and negatives given as masks; gradient to both sides.
 
     Args:
-        anchors: unit rows.
-        others: unit rows: the anchors again, or class centres, or a bank.
-        positives: pairs to pull together.
-        negatives: pairs to push apart. A pair in neither mask does not count.
-        temperature: tau, at least 0.02.
-        tau_base: the term is scaled by tau / tau_base.
+        anchors: Unit rows.
+        others: Unit rows: the anchors again, or class centres, or a bank.
+        positives: Pairs to pull together.
+        negatives: Pairs to push apart. A pair in neither mask does not count.
+        temperature: Tau, at least 0.02.
+        tau_base: The term is scaled by tau / tau_base.
     """
     return temperature / tau_base * _Contrast.apply(anchors, others, positives, negatives, temperature)
 
@@ -103,13 +103,13 @@ def bank_contrast(
     known in closed form, is taken in the same pass. No gradient flows to the bank.
 
     Args:
-        anchors: unit rows.
-        valid: which anchors count.
-        subclass: first index into the bank, for each anchor.
-        bank: unit rows; rows not written must be 0.
-        written: which rows count.
-        temperature: tau, at least 0.02.
-        tau_base: the term is scaled by tau / tau_base.
+        anchors: Unit rows.
+        valid: Which anchors count.
+        subclass: First index into the bank, for each anchor.
+        bank: Unit rows; rows not written must be 0.
+        written: Which rows count.
+        temperature: Tau, at least 0.02.
+        tau_base: The term is scaled by tau / tau_base.
     """
     term = _BankContrast.apply(anchors, valid, subclass, bank, written, temperature)
     return temperature / tau_base * term

@@ -46,31 +46,31 @@ class ClusterHead(nn.Module):
     get the gradient of their own anchors (see `all_gather` for its scale). The state lives in persistent buffers.
 
     Args:
-        in_channels: width of the tapped features.
-        class_names: names of the classes, in the order of the label ids.
+        in_channels: Width of the tapped features.
+        class_names: Names of the classes, in the order of the label ids.
         clusters_per_class: K, one for all classes or by class name, with `default` for the rest.
-        tap: backbone features that feed the head, `bottleneck` or `decoder`.
-        projection: widths of the projection MLP; empty to cluster the features as they are.
-        momentum: mu of the centres.
-        temperature: tau of the contrast.
-        tau_base: the contrast is scaled by tau / tau_base.
-        lambda_: power of the scores in the assignment.
-        sinkhorn_rounds: rounds of the assignment.
-        anchors_per_class: most anchors of a class in a step.
-        anchors_total: most anchors in a step, shared evenly by the classes present; None for no such limit.
-        bank_size: vectors kept for each subclass.
-        bank_push: most vectors a subclass takes over in one step.
-        weight: of all three terms.
-        weight_point_point: of the contrast against the other anchors.
-        weight_point_center: of the contrast against the centres of the classes present.
-        weight_point_bank: of the contrast against the bank.
-        start_step: first step with a weight above 0; until then the clusters are only tracked.
-        ramp_steps: steps in which the weight rises linearly from there; 0 for at once.
-        reseed_after: steps of its class after which a centre without anchors is seeded anew; 0 never.
-        seed: of the anchor sampling.
+        tap: Backbone features that feed the head, `bottleneck` or `decoder`.
+        projection: Widths of the projection MLP; empty to cluster the features as they are.
+        momentum: Mu of the centres.
+        temperature: Tau of the contrast.
+        tau_base: The contrast is scaled by tau / tau_base.
+        lambda_: Power of the scores in the assignment.
+        sinkhorn_rounds: Rounds of the assignment.
+        anchors_per_class: Most anchors of a class in a step.
+        anchors_total: Most anchors in a step, shared evenly by the classes present; None for no such limit.
+        bank_size: Vectors kept for each subclass.
+        bank_push: Most vectors a subclass takes over in one step.
+        weight: Of all three terms.
+        weight_point_point: Of the contrast against the other anchors.
+        weight_point_center: Of the contrast against the centres of the classes present.
+        weight_point_bank: Of the contrast against the bank.
+        start_step: First step with a weight above 0; until then the clusters are only tracked.
+        ramp_steps: Steps in which the weight rises linearly from there; 0 for at once.
+        reseed_after: Steps of its class after which a centre without anchors is seeded anew; 0 never.
+        seed: Of the anchor sampling.
 
     Raises:
-        UserError: a setting out of its range, or an unknown class name.
+        UserError: A setting out of its range, or an unknown class name.
     """
 
     step: Tensor
@@ -136,9 +136,9 @@ class ClusterHead(nn.Module):
         """One step. In training mode it also updates centres, bank and step counter.
 
         Args:
-            features: tapped backbone features of this rank's batch, any float type; the head works in float32 or wider.
-            labels: class ids, 255 to ignore.
-            predictions: the backbone's class ids now, which tell hard anchors from easy ones.
+            features: Tapped backbone features of this rank's batch, any float type; the head works in float32 or wider.
+            labels: Class ids, 255 to ignore.
+            predictions: The backbone's class ids now, which tell hard anchors from easy ones.
         """
         with torch.autocast(features.device.type, enabled=False):
             anchors = sample_anchors(
@@ -182,9 +182,9 @@ class ClusterHead(nn.Module):
         """The cluster (0..K-1 within its class) whose centre is nearest, to look at; call in evaluation mode.
 
         Args:
-            features: tapped backbone features.
-            labels: the class of each voxel, 255 to ignore.
-            chunk: voxels at a time, which bounds the memory.
+            features: Tapped backbone features.
+            labels: The class of each voxel, 255 to ignore.
+            chunk: Voxels at a time, which bounds the memory.
 
         Returns:
             -1 where the label is ignored or its class has no centre yet.

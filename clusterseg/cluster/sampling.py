@@ -56,13 +56,13 @@ def sample_anchors(
     """Sample anchors per class, half hard and half easy; where one kind is short the other fills up (METHOD step 2).
 
     Args:
-        labels: class ids of this rank's voxels; ids outside 0..num_classes-1 (such as 255) are not sampled.
-        predictions: current class ids of the same voxels.
-        num_classes: number of classes C.
-        per_class: most anchors of one class.
-        total: most anchors in all, shared evenly by the classes present; None for C * per_class.
-        seed: of the run.
-        step: of the run; the same step samples the same voxels.
+        labels: Class ids of this rank's voxels; ids outside 0..num_classes-1 (such as 255) are not sampled.
+        predictions: Current class ids of the same voxels.
+        num_classes: Number of classes C.
+        per_class: Most anchors of one class.
+        total: Most anchors in all, shared evenly by the classes present; None for C * per_class.
+        seed: Of the run.
+        step: Of the run; the same step samples the same voxels.
     """
     group = voxel_groups(labels, predictions, num_classes)
     local = torch.zeros(2 * num_classes + 1, dtype=torch.int64, device=labels.device)

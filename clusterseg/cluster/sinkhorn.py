@@ -46,12 +46,12 @@ def balanced_assignment(
     """Assign every anchor to one cluster of its class, with balanced masses (METHOD step 3), in float64.
 
     Args:
-        scores: logarithms of the scores. A constant per anchor cancels, so the cosines X P^T stand for
+        scores: Logarithms of the scores. A constant per anchor cancels, so the cosines X P^T stand for
             log softmax(X P^T) as well.
-        anchor_mask: which anchors exist; classes are padded to one length.
-        cluster_mask: which clusters take part; the balance is over these.
-        lambda_: the power that the scores are raised to: the inverse of the entropic regularisation.
-        rounds: fixed, so that no class waits for another and no device for the host.
+        anchor_mask: Which anchors exist; classes are padded to one length.
+        cluster_mask: Which clusters take part; the balance is over these.
+        lambda_: The power that the scores are raised to: the inverse of the entropic regularisation.
+        rounds: Fixed, so that no class waits for another and no device for the host.
     """
     active = cluster_mask | ~cluster_mask.any(1, keepdim=True)
     kernel = (lambda_ * scores.double()).masked_fill(~active[:, None], float("-inf"))

@@ -32,12 +32,12 @@ log = logging.getLogger("clusterseg")
 
 
 def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Score the checkpoint ``config.ckpt`` on ``config.split``; writes ``metrics.json`` and more into ``run_dir``.
+    """Score the checkpoint `config.ckpt` on `config.split`; writes `metrics.json` and more into `run_dir`.
 
     Returns:
-        The content of ``metrics.json``: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
+        The content of `metrics.json`: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
         distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints. With
-        ``config.compare``, see `compare`.
+        `config.compare`, see `compare`.
 
     Raises:
         UserError: A setting or a file is wrong.
@@ -49,10 +49,10 @@ def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
 
 def compare(config: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Score the two checkpoints ``config.compare``, each in a folder of its own, and put them side by side.
+    """Score the two checkpoints `config.compare`, each in a folder of its own, and put them side by side.
 
     Returns:
-        The content of ``comparison.json``: the results a and b, and the difference b - a of each class and mean.
+        The content of `comparison.json`: the results a and b, and the difference b - a of each class and mean.
 
     Raises:
         UserError: A setting or a file is wrong.

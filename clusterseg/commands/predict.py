@@ -33,7 +33,7 @@ log = logging.getLogger("clusterseg")
 
 
 def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
-    """Predict every point of ``config.input`` and write raw labels under ``config.output``, one file per cloud.
+    """Predict every point of `config.input` and write raw labels under `config.output`, one file per cloud.
 
     A file that is there already is not predicted again: an interrupted run goes on where it stopped. Inputs, and files
     that no prediction has written, are never replaced.
@@ -42,7 +42,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         How many files there are, were predicted now, and had been before.
 
     Raises:
-        UserError: A setting is wrong, or clouds could not be predicted: the others are, unless ``config.strict``.
+        UserError: A setting is wrong, or clouds could not be predicted: the others are, unless `config.strict`.
     """
     for key in ("input", "output"):
         if config[key] is None:

@@ -69,7 +69,7 @@ class Profile:
 
 
 def profile(config: DictConfig, run_dir: Path) -> Profile:
-    """Run ``config.model`` on ``config.scan`` and print a table of its layers.
+    """Run `config.model` on `config.scan` and print a table of its layers.
 
     Raises:
         UserError: A setting or a file is wrong.
@@ -90,7 +90,7 @@ def profile(config: DictConfig, run_dir: Path) -> Profile:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """`auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         UserError: There is no such device.
@@ -106,7 +106,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def read_voxels(scan: Path, voxel_size: float) -> tuple[Tensor, Tensor]:
-    """Features (voxels, 4) and coordinates (voxels, 4) of a ``.bin`` file, whole and not augmented."""
+    """Features (voxels, 4) and coordinates (voxels, 4) of a `.bin` file, whole and not augmented."""
     sample = build_sample(read_scan(scan), None, scan.stem, voxel_size=voxel_size)
     coords = np.concatenate([np.zeros((len(sample.coords), 1), np.int32), sample.coords], 1)
     return torch.from_numpy(sample.feats), torch.from_numpy(coords)
@@ -114,7 +114,7 @@ def read_voxels(scan: Path, voxel_size: float) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def profile_network(network: SparseUNet, feats: Tensor, coords: Tensor, repeats: int = 3) -> Profile:
-    """Time each layer in ``repeats`` forward passes after one that is not counted."""
+    """Time each layer in `repeats` forward passes after one that is not counted."""
     network.eval()
     macs = layer_macs(network, scan_size(coords))
     seconds: dict[str, list[float]] = {}
@@ -143,7 +143,7 @@ def profile_network(network: SparseUNet, feats: Tensor, coords: Tensor, repeats:
 def _timed_layers(
     network: nn.Module, names: dict[str, int], seconds: dict[str, list[float]], rows: dict[str, int]
 ) -> Iterator[None]:
-    """While it lasts, layers add their times to ``seconds`` and the rows of their outputs to ``rows``."""
+    """While it lasts, layers add their times to `seconds` and the rows of their outputs to `rows`."""
     started: dict[str, float] = {}
 
     def watch(name: str, layer: nn.Module, stack: ExitStack) -> None:

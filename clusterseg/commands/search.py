@@ -43,7 +43,7 @@ class Candidate:
 
 
 def search(config: DictConfig, run_dir: Path) -> list[Candidate]:
-    """Write ``config.count`` random control files within the bounds, and ``networks.csv`` with their costs.
+    """Write `config.count` random control files within the bounds, and `networks.csv` with their costs.
 
     Raises:
         UserError: A setting or the scan is wrong, or no network meets the bounds.

@@ -54,7 +54,7 @@ def show(
         source: A .bin file, or a folder of them.
         output: The .html file.
         label_map: Classes and colours.
-        labels: Folder of the truth; None looks for ``labels`` beside the scans' folder.
+        labels: Folder of the truth; None looks for `labels` beside the scans' folder.
         predictions: Folder of the predictions, or None.
         scans: At most so many.
 

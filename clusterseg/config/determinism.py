@@ -1,4 +1,4 @@
-"""What ``deterministic=true`` holds for, in words."""
+"""What `deterministic=true` holds for, in words."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ ENGINES = {
 
 
 def statement(device: str, engine: str, ranks: int) -> str:
-    """What a run with ``deterministic=true`` repeats bit for bit, and what it may not.
+    """What a run with `deterministic=true` repeats bit for bit, and what it may not.
 
     On CUDA PyTorch itself refuses operators that have no deterministic form. Of a step's operators `scatter_add_`
     (counts of the anchor sampling), `index_copy_` (bank) and the backward of `index_select` and `gather` take theirs;
     `embedding_bag` sums forward only, in a fixed order; `cumsum`, `bincount` and `scatter_add_` are of integers.
 
     Args:
-        device: ``cpu`` or ``cuda``.
-        engine: ``sparse.backend``.
+        device: `cpu` or `cuda`.
+        engine: `sparse.backend`.
         ranks: Processes of the run.
     """
     if device == "cpu":

@@ -81,7 +81,7 @@ def mistakes(config: Any, path: str = "") -> Iterator[str]:
 
     Args:
         config: Plain containers, resolved.
-        path: The key of ``config``, for the messages.
+        path: The key of `config`, for the messages.
     """
     if not isinstance(config, Mapping):
         return
@@ -116,7 +116,7 @@ def require(config: Mapping[str, Any], **hints: Any) -> None:
 def parameters(target: str) -> dict[str | None, Any]:
     """The annotations of the parameters of a class or function, by name; with an entry None if it takes others too.
 
-    A class that hands ``**settings`` on to its parent takes the parent's parameters as well.
+    A class that hands `**settings` on to its parent takes the parent's parameters as well.
     """
     found: dict[str | None, Any] = {}
     for function in _functions(get_object(target)):
@@ -233,6 +233,6 @@ def shown(value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean ...?)`` with the known name that comes nearest, or nothing."""
+    """` (did you mean ...?)` with the known name that comes nearest, or nothing."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -34,7 +34,7 @@ class Members(ABC):
 
 
 class FolderMembers(Members):
-    """A folder that holds ``sequences``."""
+    """A folder that holds `sequences`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -72,7 +72,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def summarise(ranks: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Latency and memory over all ranks, as they stand in ``metrics.json``: milliseconds per scan, MiB."""
+    """Latency and memory over all ranks, as they stand in `metrics.json`: milliseconds per scan, MiB."""
     parts = list(ranks)
     scans = sum(part["scans"] for part in parts)
     seconds = sum(part["seconds"] for part in parts)

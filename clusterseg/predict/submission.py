@@ -1,4 +1,4 @@
-"""The benchmark's submission: one label file per test scan, packed into ``submission.zip``."""
+"""The benchmark's submission: one label file per test scan, packed into `submission.zip`."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class LabelWriter:
 
 
 def pack(folder: Path, files: Iterable[str], target: Path, name: str = "clusterseg") -> None:
-    """Pack label files and ``description.txt`` into a zip file.
+    """Pack label files and `description.txt` into a zip file.
 
-    Folders get entries of their own: the benchmark's script looks for them. A ``description.txt`` that is already in
+    Folders get entries of their own: the benchmark's script looks for them. A `description.txt` that is already in
     the folder is kept, so that a person can fill it in once.
 
     Args:
@@ -82,7 +82,7 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 
 def conclude(target: Path, root: str | os.PathLike[str]) -> None:
-    """Validate a packed submission against the scans under ``data.root``, and tell whether it is ready."""
+    """Validate a packed submission against the scans under `data.root`, and tell whether it is ready."""
     try:
         checked = validate(target, root)
     except UserError as error:

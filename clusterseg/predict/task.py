@@ -26,7 +26,7 @@ class PredictedScan:
 
     Attributes:
         scan_id: Sequence and frame, e.g. `08/000004`.
-        points: x, y, z (metres), remission or other columns, as on disk.
+        points: X, y, z (metres), remission or other columns, as on disk.
         targets: Train id of each point, or `IGNORE_INDEX`.
         predictions: Train id of each point.
         confidence: Probability of the prediction, in 0..1.

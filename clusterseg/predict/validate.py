@@ -49,8 +49,8 @@ def validate(path: str | os.PathLike[str], root: str | os.PathLike[str] | None =
     """Check a submission: every scan there, of the right length, only valid ids, nothing else inside.
 
     Args:
-        path: The zip file, or the folder that holds ``sequences``.
-        root: As ``data.root``; the scans that must be there are those of 11-21 under it, and their points are counted.
+        path: The zip file, or the folder that holds `sequences`.
+        root: As `data.root`; the scans that must be there are those of 11-21 under it, and their points are counted.
             None: all 20,351 scans of the benchmark; points are not counted.
 
     Raises:

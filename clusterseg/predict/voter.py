@@ -34,7 +34,7 @@ class Voter(nn.Module):
     decide by the mean of their probabilities (softmax).
 
     Args:
-        networks: From feats (voxels, channels), coords (voxels, 4) to an output with ``logits`` (voxels, classes).
+        networks: From feats (voxels, channels), coords (voxels, 4) to an output with `logits` (voxels, classes).
         views: How to look at each scan.
         voxel_size: Edge of a voxel in metres, for the views that are not the identity.
     """
@@ -46,7 +46,7 @@ class Voter(nn.Module):
         self.voxel_size = voxel_size
 
     def forward(self, batch: Batch) -> Vote:
-        """Decide on every point; needs ``batch.points`` for a view other than the identity."""
+        """Decide on every point; needs `batch.points` for a view other than the identity."""
         votes = len(self.networks) * len(self.views)
         total: Tensor | None = None
         for logits, inverse_map in self._outputs(batch):

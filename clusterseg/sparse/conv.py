@@ -22,10 +22,10 @@ class Conv3d(nn.Module):
         in_channels: C_in.
         out_channels: C_out.
         kernel_size: 1, 2 or 3.
-        stride: 1, or 2 with ``kernel_size=2``.
+        stride: 1, or 2 with `kernel_size=2`.
         transposed: Go up instead of down; the voxels are those that the grid has at the finer level.
 
-    The weight ``kernel`` is (kernel_size^3, C_in, C_out), (C_in, C_out) where pointwise. Offset order: x fastest for
+    The weight `kernel` is (kernel_size^3, C_in, C_out), (C_in, C_out) where pointwise. Offset order: x fastest for
     3x3x3, z fastest for 2x2x2, as in published SPVNAS weights. out[o] = sum_k in[o + offset_k * stride] @ kernel[k].
     """
 

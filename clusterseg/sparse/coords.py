@@ -16,7 +16,7 @@ BATCH_LIMIT = 1 << 9
 def pack(coords: Int[Tensor, "voxels 4"]) -> Int[Tensor, " voxels"]:
     """Pack (batch, x, y, z) into one int64 key that sorts in that order.
 
-    Adding :func:`key_offset` to a key moves it by whole voxels.
+    Adding `key_offset` to a key moves it by whole voxels.
 
     Raises:
         ValueError: A coordinate or a batch index does not fit its bit field.
@@ -40,7 +40,7 @@ def pack(coords: Int[Tensor, "voxels 4"]) -> Int[Tensor, " voxels"]:
 
 
 def unpack(keys: Int[Tensor, " voxels"]) -> Int[Tensor, "voxels 4"]:
-    """Undo :func:`pack`."""
+    """Undo `pack`."""
     mask = (1 << AXIS_BITS) - 1
     fields = [
         keys >> (3 * AXIS_BITS),
@@ -57,13 +57,13 @@ def key_offset(dx: int, dy: int, dz: int) -> int:
 
 
 def coarsen(keys: Int[Tensor, " voxels"], stride: int) -> Int[Tensor, " voxels"]:
-    """Keys of the cells of side ``stride`` (a power of two) that hold the voxels: floor(c / stride) * stride."""
+    """Keys of the cells of side `stride` (a power of two) that hold the voxels: floor(c / stride) * stride."""
     low = stride - 1
     return keys & ~((((low << AXIS_BITS) | low) << AXIS_BITS) | low)
 
 
 def local_position(keys: Int[Tensor, " voxels"], stride: int) -> Int[Tensor, "voxels 3"]:
-    """Position (x, y, z) of each voxel inside its cell of side ``stride``, in 0..stride-1."""
+    """Position (x, y, z) of each voxel inside its cell of side `stride`, in 0..stride-1."""
     low = stride - 1
     return torch.stack([(keys >> (2 * AXIS_BITS)) & low, (keys >> AXIS_BITS) & low, keys & low], 1)
 

@@ -29,7 +29,7 @@ class Tile:
         out_rows: Output voxel of each pair.
         runs: (offset, start, stop): the pairs of each kernel offset that occurs.
         order: Pairs, counted within the tile, output voxel by output voxel.
-        offsets: (rows + 1,) where each output voxel's pairs start in ``order``.
+        offsets: (rows + 1,) where each output voxel's pairs start in `order`.
         single: Whether every output voxel has exactly one pair.
     """
 
@@ -42,7 +42,7 @@ class Tile:
     single: bool
 
     def mirrored(self, last: int) -> Tile:
-        """The tile with offset k read as ``last`` - k."""
+        """The tile with offset k read as `last` - k."""
         return replace(self, runs=tuple((last - k, start, stop) for k, start, stop in self.runs))
 
 
@@ -53,7 +53,7 @@ class KernelMap:
     Attributes:
         in_rows: Input voxel of each pair.
         out_rows: Output voxel of each pair.
-        counts: Pairs per kernel offset; their sum is ``pairs``.
+        counts: Pairs per kernel offset; their sum is `pairs`.
         num_in: Input voxels.
         num_out: Output voxels.
         center: The offset under which every voxel meets itself. Its pairs are implied, not listed.
@@ -181,10 +181,10 @@ def _mirrored_map(found: dict[tuple[int, int, int], tuple[Tensor, Tensor]], num:
 def downsample_map(
     fine_keys: Int[Tensor, " voxels"], parents: Int[Tensor, " voxels"], num_coarse: int, stride: int
 ) -> KernelMap:
-    """Map of a 2x2x2 convolution with stride 2 from the grid of ``stride`` to that of ``2 * stride``.
+    """Map of a 2x2x2 convolution with stride 2 from the grid of `stride` to that of `2 * stride`.
 
     Offset index = 4 dx + 2 dy + dz. Every fine voxel belongs to exactly one coarse voxel, so there are as many pairs
-    as fine voxels. The transposed convolution uses ``.transposed``.
+    as fine voxels. The transposed convolution uses `.transposed`.
     """
     x, y, z = (local_position(fine_keys, 2 * stride) // stride).unbind(1)
     index = 4 * x + 2 * y + z

@@ -46,7 +46,7 @@ class RowMixer:
         return RowMixer(outputs[order], offsets, self.weights[order], num_out)
 
     def mix(self, feats: Float[Tensor, "inputs channels"]) -> Float[Tensor, "outputs channels"]:
-        """The weighted sums; differentiable in ``feats``."""
+        """The weighted sums; differentiable in `feats`."""
         output: Tensor = _Mix.apply(feats, self)
         return output
 
@@ -74,7 +74,7 @@ class _Mix(torch.autograd.Function):
 
 
 def point_to_voxel(points: Float[Tensor, "points channels"], like: SparseTensor) -> SparseTensor:
-    """Mean of the features of the points in each voxel of ``like``."""
+    """Mean of the features of the points in each voxel of `like`."""
     return like.with_feats(points if like.stride == 1 else averager(like.grid, like.stride).mix(points))
 
 
@@ -88,7 +88,7 @@ def voxel_to_point(x: SparseTensor) -> Float[Tensor, "points channels"]:
 
 
 def averager(grid: Grid, stride: int) -> RowMixer:
-    """Points to voxels of ``stride``: each row of the matrix averages the points of one voxel."""
+    """Points to voxels of `stride`: each row of the matrix averages the points of one voxel."""
     rows = grid.rows_at(stride)
     order, offsets = group_rows(rows, grid.keys(stride).numel())
     weights = offsets.diff().to(torch.float64).reciprocal()[rows[order]]
@@ -96,7 +96,7 @@ def averager(grid: Grid, stride: int) -> RowMixer:
 
 
 def interpolator(grid: Grid, stride: int) -> RowMixer:
-    """Voxels of ``stride`` to points: each row of the matrix interpolates between the corners of one point."""
+    """Voxels of `stride` to points: each row of the matrix interpolates between the corners of one point."""
     rows = grid.rows_at(stride)
     corners, present = corner_rows(grid.keys(stride), stride)
     fraction = local_position(grid.keys(1), stride).double() / stride

@@ -10,7 +10,7 @@ from torch import Tensor
 def group_rows(
     voxel: Int[Tensor, " rows"], num_voxels: int
 ) -> tuple[Int[Tensor, " rows"], Int[Tensor, " voxels_plus_one"]]:
-    """Group the rows 0..rows-1 by ``voxel``, keeping their order inside each voxel.
+    """Group the rows 0..rows-1 by `voxel`, keeping their order inside each voxel.
 
     Returns:
         Row numbers voxel by voxel, and (num_voxels + 1,) where each voxel's run starts and the last one ends.

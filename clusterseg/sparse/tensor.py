@@ -25,7 +25,7 @@ class Grid:
         keys: Sorted, distinct voxel keys of the finest level.
         backend: The engine that builds maps and convolves.
         workspace: Scratch memory of the engine.
-        given_rows: For each voxel as it was given its row in ``keys``, or None where they were given sorted.
+        given_rows: For each voxel as it was given its row in `keys`, or None where they were given sorted.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Grid:
         return feats if self._given_rows is None else feats[self._given_rows]
 
     def keys(self, stride: int) -> Int[Tensor, " voxels"]:
-        """Sorted keys of the voxels at ``stride``, made by halving the level below where needed."""
+        """Sorted keys of the voxels at `stride`, made by halving the level below where needed."""
         if stride not in self._keys:
             fine = self.keys(stride // 2)
             coarse, parents = torch.unique(coarsen(fine, stride), sorted=True, return_inverse=True)
@@ -55,7 +55,7 @@ class Grid:
         return self._keys[stride]
 
     def rows_at(self, stride: int) -> Int[Tensor, " voxels"]:
-        """For each voxel of the finest level, the row of the voxel at ``stride`` that holds it."""
+        """For each voxel of the finest level, the row of the voxel at `stride` that holds it."""
         rows = torch.arange(self._keys[1].numel(), device=self._keys[1].device)
         level = 1
         while level < stride:
@@ -65,13 +65,13 @@ class Grid:
         return rows
 
     def submanifold(self, stride: int) -> KernelMap:
-        """The 3x3x3 map at ``stride``."""
+        """The 3x3x3 map at `stride`."""
         if ("submanifold", stride) not in self._maps:
             self._maps["submanifold", stride] = self.backend.build_map(self.keys(stride), stride)
         return self._maps["submanifold", stride]
 
     def down(self, stride: int) -> KernelMap:
-        """The 2x2x2 stride-2 map from ``stride`` to ``2 * stride``."""
+        """The 2x2x2 stride-2 map from `stride` to `2 * stride`."""
         if ("down", stride) not in self._maps:
             coarse = self.keys(2 * stride)
             fine, parents = self._keys[stride], self._parents[stride]
@@ -99,7 +99,7 @@ class SparseTensor:
         return unpack(self.grid.keys(self.stride))
 
     def with_feats(self, feats: Float[Tensor, "voxels channels"], stride: int | None = None) -> SparseTensor:
-        """The same voxels, or those at ``stride``, with other features."""
+        """The same voxels, or those at `stride`, with other features."""
         return replace(self, feats=feats, stride=stride or self.stride)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> SparseTensor:
@@ -118,12 +118,12 @@ def sparse_tensor(
     Args:
         feats: (voxels, channels) features.
         coords: (voxels, 4) distinct integers: batch, x, y, z. Negative coordinates are fine.
-        backend: Name of the engine, see :func:`clusterseg.sparse.backends.get_backend`.
+        backend: Name of the engine, see `clusterseg.sparse.backends.get_backend`.
         workspace: Scratch memory to reuse from call to call, or None for a new one.
 
     Returns:
         The tensor, whose rows are sorted by coordinate, and for each given row its row in the tensor:
-        ``tensor.feats[rows]`` has the order of ``coords``.
+        `tensor.feats[rows]` has the order of `coords`.
 
     Raises:
         ValueError: No voxel, a voxel given twice, or a coordinate out of range.

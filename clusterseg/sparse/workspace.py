@@ -27,7 +27,7 @@ class Workspace:
         return Workspace, ()
 
     def rows(self, name: str, rows: int, like: Tensor, channels: int) -> Tensor:
-        """An uninitialised (rows, channels) tensor of the dtype and device of ``like``.
+        """An uninitialised (rows, channels) tensor of the dtype and device of `like`.
 
         It is valid until the next request of the same name.
         """

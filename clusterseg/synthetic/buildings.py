@@ -15,9 +15,9 @@ def building(mode: str, width: float, depth: float, rng: np.random.Generator) ->
 
     Args:
         mode: "terrace", "detached", "block", "hall" or "shed".
-        width: along x, in metres.
-        depth: along y, in metres.
-        rng: decides storeys, surface and details.
+        width: Along x, in metres.
+        depth: Along y, in metres.
+        rng: Decides storeys, surface and details.
     """
     storeys = {"terrace": 3, "detached": 2, "block": 5, "hall": 2, "shed": 1}[mode]
     wall_height = 2.9 * storeys * float(rng.uniform(0.92, 1.08))

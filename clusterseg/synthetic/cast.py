@@ -70,10 +70,10 @@ def cast(solids: Solids, lidar: Lidar, ground: np.ndarray, rng: np.random.Genera
     """Nearest hit of every ray of a scan.
 
     Args:
-        solids: in the sensor frame.
-        lidar: gives the rays.
-        ground: distance to the ground (beams, azimuths), inf where there is none.
-        rng: decides where pulses end inside foliage and whether they pass through meshes.
+        solids: In the sensor frame.
+        lidar: Gives the rays.
+        ground: Distance to the ground (beams, azimuths), inf where there is none.
+        rng: Decides where pulses end inside foliage and whether they pass through meshes.
     """
     depth, owner = ground.astype(np.float32), np.full(ground.shape, -1, np.int32)
     windows = bounding_windows(solids, lidar)

@@ -15,20 +15,20 @@ class Character:
     """Numbers that make one kind of town. Lengths in metres, speeds in metres per second, rates per metre of road.
 
     Attributes:
-        lots: weight of each kind of lot, in the order of `LOTS`.
-        half_width: of the main carriageway.
-        lanes: of the main road, both directions together.
-        parking: chance that a block has a parking lane.
-        pavement: range of the pavement's width; a block has none with chance `bare`.
-        bare: see `pavement`.
-        verge: chance of a strip of grass between carriageway and pavement.
-        bank: standard deviation of how high lots rise from the road.
-        hills: amplitude of the hills.
-        bend: largest turn of the main road, in radians.
-        crossing: range of the distance between side roads.
-        speed: of the ego vehicle.
-        traffic: vehicles under way.
-        walkers: people under way.
+        lots: Weight of each kind of lot, in the order of `LOTS`.
+        half_width: Of the main carriageway.
+        lanes: Of the main road, both directions together.
+        parking: Chance that a block has a parking lane.
+        pavement: Range of the pavement's width; a block has none with chance `bare`.
+        bare: See `pavement`.
+        verge: Chance of a strip of grass between carriageway and pavement.
+        bank: Standard deviation of how high lots rise from the road.
+        hills: Amplitude of the hills.
+        bend: Largest turn of the main road, in radians.
+        crossing: Range of the distance between side roads.
+        speed: Of the ego vehicle.
+        traffic: Vehicles under way.
+        walkers: People under way.
     """
 
     lots: tuple[float, ...]

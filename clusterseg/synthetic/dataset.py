@@ -31,17 +31,17 @@ def ensure_streets(root: Path | str, recipe: Recipe, workers: int = 1, quiet: bo
     Each recipe has a folder of its own, `root/streets-<hash>`, so that changed settings never meet old data.
 
     Args:
-        root: the data folder.
-        recipe: what it must hold.
-        workers: number of processes that generate; the bytes do not depend on it. More than one needs a script
+        root: The data folder.
+        recipe: What it must hold.
+        workers: Number of processes that generate; the bytes do not depend on it. More than one needs a script
             that guards its work by `if __name__ == "__main__"`, as all of Python's spawned processes do.
-        quiet: no progress bar.
+        quiet: No progress bar.
 
     Returns:
         The folder that holds `sequences`.
 
     Raises:
-        UserError: as `write_streets`.
+        UserError: As `write_streets`.
     """
     return write_streets(Path(root) / f"streets-{recipe.hash[:8]}", recipe, workers, quiet=quiet)
 
@@ -57,17 +57,17 @@ def write_streets(
     the others wait and reuse.
 
     Args:
-        out: the folder; made if it is missing.
-        recipe: what it must hold.
-        workers: number of processes that generate.
-        overwrite: replace a data set of another recipe.
-        quiet: no progress bar.
+        out: The folder; made if it is missing.
+        recipe: What it must hold.
+        workers: Number of processes that generate.
+        overwrite: Replace a data set of another recipe.
+        quiet: No progress bar.
 
     Returns:
         `out`.
 
     Raises:
-        UserError: the folder cannot be written, the disk is full, or it holds something else.
+        UserError: The folder cannot be written, the disk is full, or it holds something else.
     """
     out = Path(out)
     try:

@@ -48,8 +48,8 @@ def write_piece(root: Path, piece: Piece) -> Iterator[int]:
     it does not matter who writes it.
 
     Args:
-        root: the folder of all sequences; the folders of the sequences exist.
-        piece: what to write.
+        root: The folder of all sequences; the folders of the sequences exist.
+        piece: What to write.
     """
     recipe, sequence = piece.recipe, piece.sequence
     folder = root / f"{sequence:02d}"
@@ -82,9 +82,9 @@ def write_drives(root: Path, recipe: Recipe, workers: int) -> Iterator[int]:
     """Write all sequences below `root`, yielding a number of new scans from time to time.
 
     Args:
-        root: the folder of all sequences; may hold a part of the same data set.
-        recipe: what to write.
-        workers: number of processes; 1 stays in this one.
+        root: The folder of all sequences; may hold a part of the same data set.
+        recipe: What to write.
+        workers: Number of processes; 1 stays in this one.
     """
     for sequence in recipe.sequences:
         for name in ("velodyne", "labels"):

@@ -47,8 +47,8 @@ class Ground:
     """The whole ground of a town.
 
     Attributes:
-        roads: every road.
-        hills: amplitude (m), wave vector (rad/m, rad/m) and phase of each wave of the relief (waves, 4).
+        roads: Every road.
+        hills: Amplitude (m), wave vector (rad/m, rad/m) and phase of each wave of the relief (waves, 4).
         styles: (styles, 2) instance id and material of each style.
     """
 
@@ -168,9 +168,9 @@ class LocalGround:
         two rings and then corrected with the height at the ray's own azimuth.
 
         Args:
-            origin: sensor position in the world frame.
-            rays: unit directions in the world frame.
-            max_range: in metres.
+            origin: Sensor position in the world frame.
+            rays: Unit directions in the world frame.
+            max_range: In metres.
         """
         profiles = max(rays.shape[1] // 2, _PROFILES)
         ring = np.geomspace(_NEAREST, max_range * 1.02, _RINGS)

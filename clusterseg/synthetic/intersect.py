@@ -89,9 +89,9 @@ def unit_normals(
     """Outward unit normals at points on unit primitives, in the primitive's own axes at its true size.
 
     Args:
-        kind: primitive of each point (points,).
-        points: positions on the surface, in units of the half sizes.
-        half: half sizes, in metres.
+        kind: Primitive of each point (points,).
+        points: Positions on the surface, in units of the half sizes.
+        half: Half sizes, in metres.
     """
     x, y, z = points.T
     side = np.stack([x, y, np.zeros_like(z)], 1)

@@ -17,11 +17,11 @@ def line_kerb(site: Site, lot: Lot, blocks: Blocks, block: int, rng: np.random.G
     """Put the things along the kerb of one block.
 
     Args:
-        site: where to.
-        lot: the block as a lot; kerb things stand in front of its edge.
-        blocks: the side of the road.
-        block: which of its blocks.
-        rng: of the block.
+        site: Where to.
+        lot: The block as a lot; kerb things stand in front of its edge.
+        blocks: The side of the road.
+        block: Which of its blocks.
+        rng: Of the block.
     """
     parking, verge, pavement = (float(c[block]) for c in (blocks.parking, blocks.verge, blocks.pavement))
     if parking:

@@ -59,8 +59,8 @@ def write_poses(sequence_dir: Path, poses: Float[np.ndarray, "scans 4 4"]) -> No
     """`poses.txt`: 12 numbers a line, camera 0 relative to where it was in the first scan.
 
     Args:
-        sequence_dir: folder of the sequence.
-        poses: lidar to world, in metres.
+        sequence_dir: Folder of the sequence.
+        poses: Lidar to world, in metres.
     """
     to_camera, to_lidar = VELO_TO_CAMERA, np.linalg.inv(VELO_TO_CAMERA)
     relative = to_camera @ np.linalg.inv(poses[0]) @ poses @ to_lidar

@@ -27,9 +27,9 @@ class Lidar:
 
     Attributes:
         beams: 64, 32 or 16; fewer beams keep the field of view and take every second or fourth one.
-        azimuths: firings per turn.
-        max_range: in metres.
-        noise: standard deviation of a measured range, in metres.
+        azimuths: Firings per turn.
+        max_range: In metres.
+        noise: Standard deviation of a measured range, in metres.
     """
 
     beams: int = 64
@@ -61,8 +61,8 @@ class Lidar:
         angles still faces the sensor with its grains.
 
         Args:
-            view: what each ray hit.
-            rng: source of the pulse-to-pulse variation.
+            view: What each ray hit.
+            rng: Source of the pulse-to-pulse variation.
 
         Returns:
             Remission in [0, 1], in steps of 0.01, and whether there is a return at all.

@@ -12,16 +12,16 @@ class Material(NamedTuple):
     """Optical and fine-grained properties of a surface.
 
     Attributes:
-        remission: mean remission at normal incidence, in [0, 1].
-        spread: relative standard deviation of the remission from pulse to pulse.
-        loss: chance that a pulse at normal incidence gives no return.
-        dark: chance that a return is so weak that its remission reads 0.
-        depth: mean free path inside, in metres; 0 for an opaque surface (leaves let pulses in).
-        gap: chance that a pulse passes through without touching (meshes, spokes).
-        pitch: distance between slats, in metres, along the solid's x axis; 0 without slats.
-        fill: part of the pitch that a slat covers.
-        relief: depth of the windows in a facade, in metres; 0 without windows.
-        rough: roughness, in metres along the ray.
+        remission: Mean remission at normal incidence, in [0, 1].
+        spread: Relative standard deviation of the remission from pulse to pulse.
+        loss: Chance that a pulse at normal incidence gives no return.
+        dark: Chance that a return is so weak that its remission reads 0.
+        depth: Mean free path inside, in metres; 0 for an opaque surface (leaves let pulses in).
+        gap: Chance that a pulse passes through without touching (meshes, spokes).
+        pitch: Distance between slats, in metres, along the solid's x axis; 0 without slats.
+        fill: Part of the pitch that a slat covers.
+        relief: Depth of the windows in a facade, in metres; 0 without windows.
+        rough: Roughness, in metres along the ray.
     """
 
     remission: float

@@ -83,7 +83,7 @@ def mode_weights(class_name: str, town: str) -> np.ndarray:
     """Frequencies (modes,) of a class, summing to one.
 
     Args:
-        class_name: one of the 19 class names.
+        class_name: One of the 19 class names.
         town: "train", "val" or "test"; a test town lies half-way between the two others.
     """
     table = np.array(list(_WEIGHTS[class_name].values()), float)
@@ -137,14 +137,14 @@ def read_modes(sequence_dir: Path | str) -> dict[int, tuple[int, int]]:
     """The true subclass behind each instance id of a sequence.
 
     Args:
-        sequence_dir: the folder that holds `velodyne`, `labels` and `modes.json`.
+        sequence_dir: The folder that holds `velodyne`, `labels` and `modes.json`.
 
     Returns:
         `{instance id: (raw class id, mode index)}`; `mode_names(raw)` gives the names. Instance 0 is absent.
         Modes of one class count over all its raw ids: a moving car and a parked one share the same modes.
 
     Raises:
-        UserError: there is no index file (real scans have none), or it is not one.
+        UserError: There is no index file (real scans have none), or it is not one.
     """
     path = Path(sequence_dir) / MODES_FILE
     try:

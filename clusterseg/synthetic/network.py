@@ -22,10 +22,10 @@ def lay_roads(
     """The roads of a town, the main road first, and the kind of lot of each block.
 
     Args:
-        character: of the town.
-        length: of the main road, in metres.
-        styles: where the styles of the ground are drawn and kept.
-        rng: of the town.
+        character: Of the town.
+        length: Of the main road, in metres.
+        styles: Where the styles of the ground are drawn and kept.
+        rng: Of the town.
 
     Returns:
         The roads, and `kinds[road][side][block]` with side 0 to the right and 1 to the left.

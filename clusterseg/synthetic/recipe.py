@@ -22,17 +22,17 @@ class Recipe:
     """What to generate. Two equal recipes give the same bytes, on any number of processes.
 
     Attributes:
-        scans: scans in each sequence.
-        seed: of everything random.
-        sequences: numbers 0 to 21; each is a town of its own. 08 is the validation town, 11 to 21 are test towns.
+        scans: Scans in each sequence.
+        seed: Of everything random.
+        sequences: Numbers 0 to 21; each is a town of its own. 08 is the validation town, 11 to 21 are test towns.
         beams: 64, 32 or 16.
-        azimuths: firings per turn.
-        period: time between two scans, in seconds. KITTI has 0.1; a longer one gives more different scans.
-        max_range: in metres.
-        noise: standard deviation of ranges, in metres.
+        azimuths: Firings per turn.
+        period: Time between two scans, in seconds. KITTI has 0.1; a longer one gives more different scans.
+        max_range: In metres.
+        noise: Standard deviation of ranges, in metres.
 
     Raises:
-        UserError: a setting is out of its range.
+        UserError: A setting is out of its range.
     """
 
     scans: int = 20
@@ -61,7 +61,7 @@ class Recipe:
         """A recipe from settings as they come from a command line or a config (text or values).
 
         Raises:
-            UserError: an unknown setting, or a value that cannot be read.
+            UserError: An unknown setting, or a value that cannot be read.
         """
         types = {f.name: f.type for f in fields(cls)}
         values: dict[str, object] = {}

@@ -19,10 +19,10 @@ def add_solids(view: View, hits: Hits, solids: Solids, directions: np.ndarray) -
     """The view with the solids that the rays hit before they reached what is in `view`.
 
     Args:
-        view: the ground.
-        hits: for each ray the nearest solid, or -1 where the ground (or nothing) is nearer.
-        solids: in the sensor frame.
-        directions: unit rays (beams, azimuths, 3).
+        view: The ground.
+        hits: For each ray the nearest solid, or -1 where the ground (or nothing) is nearer.
+        solids: In the sensor frame.
+        directions: Unit rays (beams, azimuths, 3).
     """
     where = hits.solid >= 0
     i = hits.solid[where]

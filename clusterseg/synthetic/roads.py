@@ -149,9 +149,9 @@ def winding_curve(
     """Vertices and headings of a curve whose heading is a sum of sine waves.
 
     Args:
-        length: in metres.
-        start: x, y in metres and heading in radians at the start.
-        bends: amplitude in radians, wave length in metres and phase in radians of each wave.
+        length: In metres.
+        start: X, y in metres and heading in radians at the start.
+        bends: Amplitude in radians, wave length in metres and phase in radians of each wave.
     """
     s = np.arange(int(np.ceil(length / STEP)) + 1) * STEP
     waves = [a * (np.sin(2 * np.pi * s / w + p) - np.sin(p)) for a, w, p in bends]

@@ -26,10 +26,10 @@ def take_scan(town: Town, lidar: Lidar, time: float, rng: np.random.Generator) -
     """Turn the lidar once.
 
     Args:
-        town: the world.
-        lidar: the sensor.
-        time: since the start of the drive, in seconds; the world stands still during one turn.
-        rng: of this scan.
+        town: The world.
+        lidar: The sensor.
+        time: Since the start of the drive, in seconds; the world stands still during one turn.
+        rng: Of this scan.
     """
     view = look(town, lidar, time, rng)
     points, instance = lidar.measure(view, rng)

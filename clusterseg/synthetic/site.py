@@ -20,8 +20,8 @@ class Site:
     """Collects the standing things of one town.
 
     Attributes:
-        ground: of the town.
-        register: gives instance ids.
+        ground: Of the town.
+        register: Gives instance ids.
     """
 
     def __init__(self, ground: Ground, register: ModeRegister) -> None:
@@ -80,10 +80,10 @@ def facing(road: Road, s: float, side: int, out: float) -> tuple[float, float, f
     """A place beside a road whose -y points at the road.
 
     Args:
-        road: the road.
-        s: along it, in metres.
+        road: The road.
+        s: Along it, in metres.
         side: 1 to the left, -1 to the right.
-        out: distance from the edge of the carriageway, in metres.
+        out: Distance from the edge of the carriageway, in metres.
     """
     x, y, heading = road.at(s, side * (road.half_width + out))
     return x, y, heading if side > 0 else heading + np.pi

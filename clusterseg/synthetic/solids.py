@@ -26,12 +26,12 @@ class Part(NamedTuple):
     """One primitive of a thing, in the thing's frame: x forward, y left, z up, origin on the ground.
 
     Attributes:
-        kind: the primitive.
-        center: centre (x, y, z), in metres.
-        half: half sizes along the primitive's own axes, in metres.
-        material: its surface.
-        angles: yaw, pitch, roll in radians, applied as Rz(yaw) Ry(pitch) Rx(roll).
-        tint: factor on the material's remission.
+        kind: The primitive.
+        center: Centre (x, y, z), in metres.
+        half: Half sizes along the primitive's own axes, in metres.
+        material: Its surface.
+        angles: Yaw, pitch, roll in radians, applied as Rz(yaw) Ry(pitch) Rx(roll).
+        tint: Factor on the material's remission.
     """
 
     kind: Kind

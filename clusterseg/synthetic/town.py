@@ -50,11 +50,11 @@ class Town:
     """The world of one sequence.
 
     Attributes:
-        character: of the town.
-        ground: roads and relief.
-        solids: everything that stands, in the world frame.
-        movers: everything that moves.
-        register: instance ids and their modes.
+        character: Of the town.
+        ground: Roads and relief.
+        solids: Everything that stands, in the world frame.
+        movers: Everything that moves.
+        register: Instance ids and their modes.
     """
 
     character: Character
@@ -112,9 +112,9 @@ def build_town(seed: int, sequence: int, seconds: float) -> Town:
     """The town of a sequence; the same arguments give the same town on any machine.
 
     Args:
-        seed: of the data set.
+        seed: Of the data set.
         sequence: 0 to 21.
-        seconds: how long the drive lasts; the main road is long enough for it.
+        seconds: How long the drive lasts; the main road is long enough for it.
     """
     rng = np.random.default_rng([seed, sequence])
     kind = town_kind(sequence)

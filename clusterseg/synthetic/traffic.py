@@ -25,11 +25,11 @@ class Mover:
     """A thing that follows a road at a constant speed and starts anew at its other end.
 
     Attributes:
-        solids: in its own frame.
-        road: index of the road.
-        s: place along the road at time 0, in metres.
-        d: place to the left of the road's centre, in metres.
-        speed: along the road, in metres per second; negative against its direction.
+        solids: In its own frame.
+        road: Index of the road.
+        s: Place along the road at time 0, in metres.
+        d: Place to the left of the road's centre, in metres.
+        speed: Along the road, in metres per second; negative against its direction.
         wraps: False for what stays around the ego vehicle and therefore never comes to the end.
     """
 
@@ -55,11 +55,11 @@ def start_traffic(
     """Everything that is under way in a town.
 
     Args:
-        roads: the main road first; traffic keeps to the right.
-        character: density and speed.
-        start: where the ego vehicle is at time 0, in metres along the main road.
-        register: gives instance ids.
-        rng: of the town.
+        roads: The main road first; traffic keeps to the right.
+        character: Density and speed.
+        start: Where the ego vehicle is at time 0, in metres along the main road.
+        register: Gives instance ids.
+        rng: Of the town.
     """
     movers = []
     lane = roads[0].half_width / max(roads[0].lanes, 1)

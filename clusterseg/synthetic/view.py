@@ -13,10 +13,10 @@ class View:
     """A range image with what is known of each hit; all arrays are (beams, azimuths).
 
     Attributes:
-        depth: distance along the ray in metres; inf where the ray leaves the world.
-        instance: instance id, 0 where nothing was hit.
-        material: row in the material table.
-        tint: factor on the material's remission.
+        depth: Distance along the ray in metres; inf where the ray leaves the world.
+        instance: Instance id, 0 where nothing was hit.
+        material: Row in the material table.
+        tint: Factor on the material's remission.
         cosine: |cos| of the angle between ray and surface normal.
     """
 

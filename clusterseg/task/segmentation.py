@@ -32,7 +32,7 @@ class SegmentationTask(pl.LightningModule):
         losses: Supervised terms by name; each gives a weighted scalar from logits (voxels, classes) and targets
             (voxels,). None, as for the optimiser, where the task is only to evaluate.
         optimizer: Makes the optimiser from parameters.
-        scheduler: Makes the schedule, stepped once an optimiser step, from an optimiser and ``total_steps=``.
+        scheduler: Makes the schedule, stepped once an optimiser step, from an optimiser and `total_steps=`.
         cluster: The within-class cluster head, or None for the baseline.
         config: The composed configuration, stored in each checkpoint.
         inputs: What the network expects, as `Inputs.plain` returns it; stored in each checkpoint.
@@ -89,7 +89,7 @@ class SegmentationTask(pl.LightningModule):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The weighted terms whose sum is trained, and the cluster head's figures; targets and predictions (voxels,).
 
-        On several ranks the mean of each term over the ranks is that of the joint batch (Lovász: with ``joint`` only).
+        On several ranks the mean of each term over the ranks is that of the joint batch (Lovász: with `joint` only).
         """
         terms = {name: loss(output.logits, targets) for name, loss in self.losses.items()}
         if self.cluster is None:

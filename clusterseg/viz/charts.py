@@ -78,7 +78,7 @@ def thinned(series: Series, points: int = POINTS) -> dict[str, Any]:
     """A line as the page reads it.
 
     Returns:
-        points: [step, value], or, where there are more than ``points``, [mean step, mean, lowest, highest] of as many
+        Points: [step, value], or, where there are more than `points`, [mean step, mean, lowest, highest] of as many
             groups of neighbours; the value is None where it is not finite.
         each: Values of the largest group.
         lost: Steps of the values that are not finite: how many, and the first.

@@ -17,10 +17,10 @@ from clusterseg.viz.figures import png
 
 
 def write_confusion(confusion: Int[Tensor, "classes classes"], names: Sequence[str], folder: Path) -> bytes:
-    """Write ``confusion.csv`` (points) and ``confusion.png`` (share of the truth, in percent) into a folder.
+    """Write `confusion.csv` (points) and `confusion.png` (share of the truth, in percent) into a folder.
 
     Returns:
-        The content of ``confusion.png``.
+        The content of `confusion.png`.
 
     Args:
         confusion: Points, truth in rows, prediction in columns.

@@ -44,7 +44,7 @@ class Gallery:
         return sorted(together, key=lambda scan: scan.scan_id)
 
     def write(self, scans: Sequence[PredictedScan], folder: Path) -> dict[str, bytes]:
-        """Write ``bev/XX_NNNNNN.png`` of each scan and one ``viewer.html`` of all.
+        """Write `bev/XX_NNNNNN.png` of each scan and one `viewer.html` of all.
 
         Returns:
             The PNG files by scan.
@@ -57,7 +57,7 @@ class Gallery:
         return pictures
 
     def log(self, logger: WandbLogger, scans: Sequence[PredictedScan], values: Mapping[str, float]) -> None:
-        """Send scores and the scans, one ``wandb.Object3D`` per colouring, to a wandb run, and end it."""
+        """Send scores and the scans, one `wandb.Object3D` per colouring, to a wandb run, and end it."""
         clouds = {
             f"{scan.scan_id}/{name}": object3d(scan.points[:, :3], colours)
             for scan in scans

@@ -1,4 +1,4 @@
-"""What a run logged over its steps: ``metrics.csv`` read back, also of a run that is still going on."""
+"""What a run logged over its steps: `metrics.csv` read back, also of a run that is still going on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class History:
 
     Attributes:
         name: What to call the run.
-        folder: Where its ``metrics.csv`` lies.
+        folder: Where its `metrics.csv` lies.
         series: By metric; none is empty.
     """
 
@@ -60,7 +60,7 @@ class History:
 
 
 def read_history(path: Path, name: str) -> History:
-    """Read a ``metrics.csv``; a last line that is not finished yet is left out.
+    """Read a `metrics.csv`; a last line that is not finished yet is left out.
 
     Raises:
         UserError: It cannot be read, or is no such table.

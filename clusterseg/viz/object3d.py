@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 def object3d(
     xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.ndarray, "points 3"], max_points: int = 120_000
 ) -> Any:
-    """A scan as ``wandb.Object3D``; points that are not finite are left out, and evenly some where there are too many.
+    """A scan as `wandb.Object3D`; points that are not finite are left out, and evenly some where there are too many.
 
     Args:
         xyz: Metres.

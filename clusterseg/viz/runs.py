@@ -18,7 +18,7 @@ def write_runs(sources: Sequence[Path], output: Path | None = None) -> Path:
 
     Args:
         sources: Run folders, their metrics.csv, or folders with runs at any depth.
-        output: The .html file; None for ``dashboard.html`` in the one folder that is given, else in this one.
+        output: The .html file; None for `dashboard.html` in the one folder that is given, else in this one.
 
     Returns:
         The .html file.

@@ -74,7 +74,7 @@ def from_fields(fields: Mapping[str, np.ndarray]) -> Cloud:
     """A cloud from named columns; the names do not mind case.
 
     Raises:
-        UserError: x, y or z is not among them.
+        UserError: X, y or z is not among them.
     """
     lower = {name.lower(): values for name, values in fields.items()}
     missing = [axis for axis in "xyz" if axis not in lower]

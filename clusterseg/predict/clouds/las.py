@@ -22,7 +22,7 @@ def read_las(path: Path) -> Cloud:
     """Read a .las or .laz file.
 
     Raises:
-        UserError: laspy is not installed, or the file is damaged.
+        UserError: Laspy is not installed, or the file is damaged.
     """
     if importlib.util.find_spec("laspy") is None:
         raise UserError(f"{path}: reading {path.suffix} needs laspy; pip install 'clusterseg[las]'")

@@ -27,10 +27,10 @@ class IndicePairs(NamedTuple):
 
 
 class SpconvBackend(Backend):
-    """Gather-multiply-scatter of spconv, algorithm ``Native``.
+    """Gather-multiply-scatter of spconv, algorithm `Native`.
 
     Raises:
-        UserError: spconv cannot be imported.
+        UserError: Spconv cannot be imported.
     """
 
     def __init__(self) -> None:
