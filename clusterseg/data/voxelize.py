@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Int32, Int64
 
 from clusterseg.errors import UserError
@@ -66,12 +67,12 @@ def cap_voxels(voxels: Voxels, max_voxels: int, rng: np.random.Generator) -> tup
     """
     if len(voxels) <= max_voxels:
         return voxels, np.arange(len(voxels.inverse_map))
-    chosen = np.sort(rng.choice(len(voxels), max_voxels, replace=False))
-    new_row = np.full(len(voxels), -1)
-    new_row[chosen] = np.arange(max_voxels)
-    inverse_map = new_row[voxels.inverse_map]
-    kept = np.flatnonzero(inverse_map >= 0)
-    return Voxels(voxels.coords[chosen], voxels.first_point[chosen], inverse_map[kept]), kept
+    stays = np.zeros(len(voxels), bool)
+    stays[rng.choice(len(voxels), max_voxels, replace=False)] = True
+    chosen = np.flatnonzero(stays)
+    kept = np.flatnonzero(stays.take(voxels.inverse_map))
+    inverse_map = (np.cumsum(stays) - 1).take(voxels.inverse_map[kept])
+    return Voxels(voxels.coords[chosen], voxels.first_point[chosen], inverse_map), kept
 
 
 def _voxelize_finite(points: Float32[np.ndarray, "points channels"], voxel_size: float) -> Voxels:
@@ -102,17 +103,11 @@ def _group(
         key <<= width
         key |= row
     num_points = len(key)
-    index_bits = num_points.bit_length()
-    if sum(bits) + index_bits <= 63:
-        # Key and row in one integer: sorting values takes a fifth of the time of a stable argsort.
-        key <<= index_bits
-        key |= np.arange(num_points)
-        key.sort()
-        order = key & ((1 << index_bits) - 1)
-        key >>= index_bits
-    else:
-        order = np.argsort(key, kind="stable")
-        key = key[order]
+    # PyTorch sorts whole numbers digit by digit, several times as fast as numpy compares them.
+    if sum(bits) <= 31:
+        key = key.astype(np.int32)
+    keys, rows = torch.from_numpy(key).sort(stable=True)
+    key, order = keys.numpy(), rows.numpy()
     is_first = np.ones(num_points, bool)
     np.not_equal(key[1:], key[:-1], out=is_first[1:])
     inverse_map = np.empty(num_points, np.int64)
