@@ -2,7 +2,7 @@
 
 python benchmarks/augment.py [real=DIR] [n=30] [out=FILE.json]
 
-`real` is a folder in the SemanticKITTI layout (it holds `sequences`), of which the first two sequences give a scan
+`real` is a folder in the SemanticKITTI layout, of which the first two sequences give a scan
 each; without it, two scans of streets are made. The second table is of whole samples, read from disk and voxelised:
 a mixed one reads two scans. Meant for one idle core: OMP_NUM_THREADS=1.
 """
@@ -36,16 +36,15 @@ from clusterseg.data.augment import (
     RangeDropout,
 )
 from clusterseg.data.augment.classes import THINGS
-from clusterseg.data.augment.read import read_labelled
+from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.label_map import load_label_map
-from clusterseg.data.sample import build_sample
+from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale, Transform
 from clusterseg.synthetic import Recipe, write_streets
 
 LABEL_MAP = load_label_map("semantickitti")
 NAMES = LABEL_MAP.class_names
 DEFAULT = (RandomRotation(), RandomScale())
-Files = tuple[Path, Path]
 
 
 def transforms() -> dict[str, Transform]:
@@ -84,31 +83,38 @@ def median_ms(call: Callable[[np.random.Generator], object], n: int) -> float:
     return float(np.median(times[2:]))
 
 
-def sample(files: list[Files], mix: Mix | None, rng: np.random.Generator) -> None:
-    """What a loader does for one training sample."""
-    scan, *rest = (read_labelled(*pair, LABEL_MAP) for pair in files[: 2 if mix and mix.needs_other else 1])
-    mixed = mix(scan, rest[0] if rest else None, rng) if mix else scan
-    build_sample(mixed.points, mixed.targets, "00/000000", max_voxels=80_000, transforms=DEFAULT, rng=rng)
+def chosen(reader: SemanticKittiReader) -> list[str]:
+    """The first scan of each of the first two sequences."""
+    first: dict[str, str] = {}
+    for scan_id in reader.scans("all"):
+        first.setdefault(scan_id.split("/")[0], scan_id)
+    return list(first.values())[:2]
 
 
-def measure(files: list[Files], n: int) -> dict[str, dict[str, float]]:
+def dataset(reader: SemanticKittiReader, *mixes: Mix) -> ScanDataset:
+    """The two scans as a loader's worker has them."""
+    found = ScanDataset(reader, "all", LABEL_MAP, max_voxels=80_000, transforms=DEFAULT, mixes=mixes)
+    found.scan_ids = chosen(reader)
+    return found
+
+
+def measure(reader: SemanticKittiReader, n: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each augmentation alone, and of a whole sample with it."""
-    scans: list[LabelledScan] = [read_labelled(*pair, LABEL_MAP) for pair in files]
+    plain = dataset(reader)
+    scans: list[LabelledScan] = [plain.labelled(index) for index in range(2)]
     bank = InstanceBank.build(scans, NAMES)
     scan, other = scans
     alone = {name: median_ms(lambda rng, t=t: t(scan.points, rng), n) for name, t in transforms().items()}
-    whole = {"rotation + scale": median_ms(lambda rng: sample(files, None, rng), n)}
+    whole = {"rotation + scale": median_samples_ms(plain, n)}
     for name, mix in mixes(bank).items():
         alone[name] = median_ms(lambda rng, m=mix: m(scan, other, rng), n)
-        whole[name] = median_ms(lambda rng, m=mix: sample(files, m, rng), n)
+        whole[name] = median_samples_ms(dataset(reader, mix), n)
     return {"alone": alone, "whole sample": whole}
 
 
-def find(root: Path) -> list[Files]:
-    """The first scan of each of the first two sequences."""
-    folders = sorted(root.glob("sequences/*"))[:2]
-    scans = [sorted(folder.glob("velodyne/*.bin"))[0] for folder in folders]
-    return [(path, path.parents[1] / "labels" / f"{path.stem}.label") for path in scans]
+def median_samples_ms(samples: ScanDataset, n: int) -> float:
+    """Median of n samples of the first scan, mixed with the second, each of another epoch."""
+    return median_ms(lambda rng: samples[(int(rng.integers(1 << 30)), 0, 1)], n)
 
 
 def print_tables(found: dict[str, dict[str, float]], points: list[int]) -> None:
@@ -127,11 +133,11 @@ def main(arguments: list[str]) -> None:
             root = Path(given["real"])
         else:
             root = write_streets(Path(folder) / "streets", Recipe.of(scans="1", seed="1", sequences="0,1", period=5.0))
-        files = find(root)
-        if len(files) < 2:
-            sys.exit(f"real={root}: holds fewer than two sequences/*/velodyne/*.bin")
-        found = measure(files, int(given.get("n", 30)))
-        print_tables(found, [path.stat().st_size // 16 for path, _ in files])
+        reader = SemanticKittiReader(root)
+        if len(chosen(reader)) < 2:
+            sys.exit(f"real={root}: holds fewer than two sequences with scans")
+        found = measure(reader, int(given.get("n", 30)))
+        print_tables(found, [len(reader.read(scan_id).points) for scan_id in chosen(reader)])
     if "out" in given:
         Path(given["out"]).write_text(json.dumps(found, indent=2))
 

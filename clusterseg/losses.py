@@ -5,26 +5,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float32, Int, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int64, Shaped
+from pydantic import Field
 from torch import Tensor, nn
 
+from clusterseg.config.signatures import checked
 from clusterseg.data.label_map import IGNORE_INDEX
-from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks, world_size
+from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks
+from clusterseg.errors import UserError
 from clusterseg.gradients import at_least_float32
 
 
 def cross_entropy(
-    logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"], ignore_index: int = IGNORE_INDEX
+    logits: Float[Tensor, "voxels classes"],
+    labels: Int[Tensor, " voxels"],
+    ignore_index: int = IGNORE_INDEX,
+    label_smoothing: float = 0.0,
+    class_weights: Float[Tensor, " classes"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats over the voxels whose label is not `ignore_index`."""
-    total = F.cross_entropy(at_least_float32(logits), labels.long(), ignore_index=ignore_index, reduction="sum")
-    return total / (labels != ignore_index).sum().clamp_min(1)
+    """Mean cross-entropy in nats over the voxels whose label is not `ignore_index`.
+
+    Args:
+        logits: Scores of the classes.
+        labels: Class ids, or `ignore_index`.
+        ignore_index: The label of voxels that do not count.
+        label_smoothing: Share of the target that all classes have in equal parts (Szegedy et al., CVPR 2016).
+        class_weights: Of each class, for a mean weighted by the voxels' labels; as PyTorch's `weight`.
+    """
+    total = F.cross_entropy(
+        at_least_float32(logits),
+        labels.long(),
+        weight=class_weights,
+        ignore_index=ignore_index,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+    return total / _at_least_some(_mass(labels, ignore_index, class_weights))
+
+
+def _mass(
+    labels: Int[Tensor, " voxels"], ignore_index: int, class_weights: Float[Tensor, " classes"] | None
+) -> Shaped[Tensor, ""]:
+    """What the voxels that count weigh together: their number, where classes have no weights."""
+    valid = labels != ignore_index
+    if class_weights is None:
+        return valid.sum()
+    return (class_weights[labels.long() * valid] * valid).sum()
+
+
+def _at_least_some(mass: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
+    """Replace a mass of 0, by which a sum of 0 is to be divided."""
+    return torch.where(mass > 0, mass, torch.ones_like(mass))
 
 
 def lovasz_softmax(
@@ -76,7 +114,7 @@ class _CpuLovasz(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         rows = torch.nonzero(labels != ignore_index)[:, 0]
-        kept = labels.index_select(0, rows)
+        kept = labels.index_select(0, rows).long()
         errors = probabilities.index_select(0, rows)
         errors.scatter_(1, kept[:, None], 1 - errors.gather(1, kept[:, None]))
         errors = errors.T.contiguous()
@@ -134,25 +172,77 @@ def _one_class(
     return loss
 
 
+@checked("loss.ce")
 class CrossEntropy(nn.Module):
     """`weight` x `cross_entropy` of logits.
 
     On several ranks each voxel counts the same, whichever rank holds it: the mean of the ranks' values, and of their
     gradients, is that of the joint batch.
+
+    Args:
+        weight: Of the term.
+        ignore_index: The label of voxels that do not count.
+        label_smoothing: See `cross_entropy`; 0.1 is usual.
+        class_weights: Weights by class name, with `default` for the classes not named; None for all the same.
+
+    Raises:
+        UserError: A number out of its range.
     """
 
-    def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX) -> None:
+    def __init__(
+        self,
+        weight: float = 1.0,
+        ignore_index: int = IGNORE_INDEX,
+        label_smoothing: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        class_weights: Mapping[str, Annotated[float, Field(ge=0)]] | None = None,
+    ) -> None:
         super().__init__()
         self.weight = weight
         self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else dict(class_weights)
+        self._by_id: Tensor | None = None
+
+    def bind(self, class_names: Sequence[str]) -> None:
+        """Order the weights by train id.
+
+        Args:
+            class_names: The name of each.
+
+        Raises:
+            UserError: A class has no weight, all weigh nothing, or a name is no class.
+        """
+        if self.class_weights is not None:
+            self._by_id = torch.tensor(_weights_by_id(self.class_weights, class_names), dtype=torch.float32)
 
     def forward(self, logits: Float[Tensor, "voxels classes"], labels: Int[Tensor, " voxels"]) -> Float[Tensor, ""]:
-        """The weighted term, in float32 also under autocast."""
-        loss = self.weight * cross_entropy(logits, labels, self.ignore_index)
+        """The weighted term, in float32 also under autocast.
+
+        Raises:
+            UserError: There are class weights, and no names of classes.
+        """
+        if self.class_weights is not None and self._by_id is None:
+            raise UserError("loss.ce.class_weights: got no names of classes to weight; call bind(class_names) first")
+        by_id = None if self._by_id is None else self._by_id.to(logits.device, at_least_float32(logits).dtype)
+        loss = self.weight * cross_entropy(logits, labels, self.ignore_index, self.label_smoothing, by_id)
         if not is_distributed():
             return loss
-        valid = (labels != self.ignore_index).sum().to(loss.dtype)
-        return loss * (valid / mean_over_ranks(valid).clamp_min(1 / world_size()))
+        mass = _mass(labels, self.ignore_index, by_id).to(loss.dtype)
+        return loss * (mass / _at_least_some(mean_over_ranks(mass)))
+
+
+def _weights_by_id(by_name: Mapping[str, float], class_names: Sequence[str]) -> list[float]:
+    key, names = "loss.ce.class_weights", ", ".join(class_names)
+    unknown = sorted(set(by_name) - {*class_names, "default"})
+    if unknown:
+        raise UserError(f"{key}: got {', '.join(unknown)}; expected names among the data set's classes ({names})")
+    missing = [name for name in class_names if name not in by_name]
+    if missing and "default" not in by_name:
+        raise UserError(f"{key}: got no weight of {', '.join(missing)}; expected one of each class, or a `default`")
+    weights = [float(by_name.get(name, by_name.get("default", 0))) for name in class_names]
+    if not any(weights):
+        raise UserError(f"{key}: got 0 for every class; expected more than 0 for one, or nothing is learnt")
+    return weights
 
 
 class LovaszSoftmax(nn.Module):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
+from clusterseg.errors import UserError
 from clusterseg.losses import CrossEntropy, LovaszSoftmax, cross_entropy, lovasz_softmax
 
 CASES = ["P2_C19_0", "P50_C19_1", "P1000_C19_2", "P5000_C19_3", "P300_C5_4", "P700_C19_5"]
@@ -102,6 +103,73 @@ def test_half_logits_give_a_float32_loss(term: torch.nn.Module) -> None:
     assert loss.dtype == torch.float32
     assert loss.isfinite()
     assert logits.grad.isfinite().all()
+
+
+NAMES = ["a", "b", "c", "d"]
+WEIGHTS = {"default": 0.5, "b": 3.0, "d": 0.0}
+
+
+def slow_cross_entropy(logits: np.ndarray, labels: np.ndarray, smoothing: float, weights: list[float]) -> float:
+    """A loop over the voxels, with the smoothed target written out."""
+    total = mass = 0.0
+    for row, label in zip(logits.astype(np.float64), labels.tolist(), strict=True):
+        if label == 255:
+            continue
+        log_p = row - row.max() - np.log(np.exp(row - row.max()).sum())
+        target = [(1 - smoothing) * (c == label) + smoothing / len(row) for c in range(len(row))]
+        total -= sum(w * t * lp for w, t, lp in zip(weights, target, log_p, strict=True))
+        mass += weights[label]
+    return total / mass if mass else 0.0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothed_and_weighted_cross_entropy_is_its_definition(smoothing: float, weighted: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (3 * torch.randn(60, 4, generator=generator)).requires_grad_()
+    labels = torch.randint(0, 4, (60,), generator=generator)
+    labels[::5] = 255
+    term = CrossEntropy(2.0, label_smoothing=smoothing, class_weights=WEIGHTS if weighted else None)
+    term.bind(NAMES)
+    weights = [0.5, 3.0, 0.5, 0.0] if weighted else [1.0] * 4
+    loss = term(logits, labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(
+        2 * slow_cross_entropy(logits.detach().numpy(), labels.numpy(), smoothing, weights), rel=1e-6
+    )
+    assert logits.grad.isfinite().all() and (logits.grad[::5] == 0).all()
+
+
+def test_class_weights_where_nothing_weighs() -> None:
+    term = CrossEntropy(class_weights=WEIGHTS)
+    term.bind(NAMES)
+    for labels in ([], [255, 255], [3, 255]):
+        logits = torch.randn(len(labels), 4, requires_grad=True)
+        loss = term(logits, torch.tensor(labels, dtype=torch.int64))
+        loss.backward()
+        assert loss.item() == 0 and (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"default": 1.0, "lorry": 2.0}, r"loss\.ce\.class_weights: got lorry; expected names among .*a, b, c, d"),
+        ({"a": 1.0, "c": 2.0}, r"class_weights: got no weight of b, d; expected one of each class, or a `default`"),
+        ({"default": 0.0}, r"class_weights: got 0 for every class; expected more than 0"),
+    ],
+)
+def test_class_weights_that_do_not_fit_the_classes(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        CrossEntropy(class_weights=weights).bind(NAMES)
+
+
+def test_numbers_out_of_range_and_weights_without_names() -> None:
+    with pytest.raises(UserError, match=r"loss\.ce\.label_smoothing=1.5: expected a number from 0 to 1"):
+        CrossEntropy(label_smoothing=1.5)
+    with pytest.raises(UserError, match=r"loss\.ce\.class_weights=.*expected names with a number of at least 0"):
+        CrossEntropy(class_weights={"a": -1.0})
+    with pytest.raises(UserError, match=r"call bind\(class_names\) first"):
+        CrossEntropy(class_weights={"a": 1.0})(torch.randn(2, 4), torch.zeros(2, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(("choice", "names"), [("ce", ["ce"]), ("ce_lovasz", ["ce", "lovasz"])])

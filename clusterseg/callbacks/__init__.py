@@ -2,6 +2,7 @@
 
 from clusterseg.callbacks.clusters import ClusterReport
 from clusterseg.callbacks.dashboard import Dashboard
+from clusterseg.callbacks.ema import AveragedWeights
 from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradients import GradientNorm
 from clusterseg.callbacks.outcome import RunOutcome
@@ -13,6 +14,7 @@ from clusterseg.callbacks.resume import LastCheckpoint, RandomStates
 from clusterseg.callbacks.system import SystemFigures
 
 __all__ = [
+    "AveragedWeights",
     "BevPictures",
     "ClusterReport",
     "Dashboard",

@@ -18,6 +18,7 @@ COMPARED = (
     "model",
     "loss",
     "optim",
+    "callbacks.ema",
     "data.label_map",
     "data.voxel_size",
     "data.augmentation",

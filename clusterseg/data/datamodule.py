@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -13,7 +14,9 @@ from pydantic import Field
 from torch.utils.data import DataLoader
 
 from clusterseg.config.signatures import checked
+from clusterseg.data.augment import InstanceBank, Mix, ensure_bank
 from clusterseg.data.batch import Batch
+from clusterseg.data.cache import Cache
 from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import load_label_map
@@ -42,14 +45,17 @@ class ScanDataModule(pl.LightningDataModule):
         voxel_size: Edge of a voxel in metres.
         max_scans: Cap on the scans of each split, the first ones are taken; None for no cap.
         max_voxels: Cap on the voxels of a training scan; None for no cap. Evaluation has none.
-        augmentation: Transforms of training scans by name, applied in order; an entry of None is off.
+        augmentation: Augmentation of training scans by name; an entry of None is off. What is a `Mix` is applied
+            first, then the transforms, each in order.
         batch_size: Scans per training batch and rank.
         val_batch_size: Scans per evaluation batch and rank.
         num_workers: Loader processes per rank; None takes one per core, 4 at most, and none where there is no GPU.
         seed: Seed of order, augmentation and cap.
         pin_memory: Whether to use page-locked memory where there is a GPU.
         persistent_workers: Whether workers live on from epoch to epoch.
-        keep_points: Whether batches carry the points as on disk.
+        keep_points: Whether batches carry the points as on disk; in training, where scans are mixed, the mixed points.
+        cache: Folder for what is made of the data once; None for a folder `.clusterseg` under the reader's `root`, or
+            where that cannot be written, the user's own cache folder.
 
     Raises:
         UserError: The label map, the reader's features or a number is not possible.
@@ -62,7 +68,7 @@ class ScanDataModule(pl.LightningDataModule):
         voxel_size: Annotated[float, Field(gt=0)] = VOXEL_SIZE,
         max_scans: Positive | None = None,
         max_voxels: Positive | None = 80_000,
-        augmentation: Mapping[str, Transform | None] | None = None,
+        augmentation: Mapping[str, Transform | Mix | None] | None = None,
         batch_size: Positive = 2,
         val_batch_size: Positive = 1,
         num_workers: Annotated[int, Field(ge=0)] | None = None,
@@ -70,6 +76,7 @@ class ScanDataModule(pl.LightningDataModule):
         pin_memory: bool = True,
         persistent_workers: bool = True,
         keep_points: bool = False,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
         if tuple(reader.features[:3]) != ("x", "y", "z"):
@@ -79,7 +86,9 @@ class ScanDataModule(pl.LightningDataModule):
         self.voxel_size = voxel_size
         self.max_scans = max_scans
         self.max_voxels = max_voxels
-        self.transforms = tuple(t for t in (augmentation or {}).values() if t is not None)
+        steps = [step for step in (augmentation or {}).values() if step is not None]
+        self.mixes = tuple(step for step in steps if isinstance(step, Mix))
+        self.transforms = tuple(step for step in steps if not isinstance(step, Mix))
         self.batch_size = batch_size
         self.val_batch_size = val_batch_size
         self.num_workers = _default_workers() if num_workers is None else num_workers
@@ -87,6 +96,7 @@ class ScanDataModule(pl.LightningDataModule):
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
         self.keep_points = keep_points
+        self.cache = cache
         self._datasets: dict[str, ScanDataset] = {}
 
     @property
@@ -189,7 +199,7 @@ class ScanDataModule(pl.LightningDataModule):
         if split not in ("fit", *SPLITS):
             raise UserError(f"split={split}: no such split; choose one of {', '.join(SPLITS)}")
         training: dict[str, Any] = {"max_voxels": self.max_voxels, "transforms": self.transforms}
-        return ScanDataset(
+        dataset = ScanDataset(
             self.reader,
             "train" if split == "fit" else split,
             self.label_map,
@@ -199,6 +209,15 @@ class ScanDataModule(pl.LightningDataModule):
             keep_points=self.keep_points,
             **(training if split == "fit" else {}),
         )
+        if split == "fit":
+            dataset.mixes = tuple(mix.bound(self.class_names, partial(self._bank, dataset)) for mix in self.mixes)
+        return dataset
+
+    def _bank(self, dataset: ScanDataset, classes: Sequence[str]) -> InstanceBank:
+        """Return the instances of these classes in the training scans."""
+        root = getattr(self.reader, "root", None)
+        cache = Cache(self.cache, root if isinstance(root, str | os.PathLike) else None)
+        return ensure_bank(cache, dataset.scan_ids, dataset.labelled, self.label_map, classes=classes)
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float32, Int64
 from torch.utils.data import Dataset
 
+from clusterseg.data.augment.labelled import LabelledScan, Mix
+from clusterseg.data.augment.partners import partners
+from clusterseg.data.augment.read import labelled
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.reader import Reader, Scan
 from clusterseg.data.sample import Sample, build_sample
@@ -18,6 +22,10 @@ from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
 
 logger = logging.getLogger("clusterseg")
+#: (epoch, index of the scan, index of a second one to mix it with)
+Key: TypeAlias = tuple[int, int, int] | tuple[int, int] | int
+Points: TypeAlias = Float32[np.ndarray, "points channels"]
+Targets: TypeAlias = Int64[np.ndarray, " points"]
 
 
 class ScanDataset(Dataset[Sample]):
@@ -35,7 +43,9 @@ class ScanDataset(Dataset[Sample]):
         transforms: Augmentation, applied in order; none in evaluation.
         seed: Seed of augmentation and cap.
         max_scans: Only the first so many scans; None for all.
-        keep_points: Whether samples carry the points as on disk.
+        keep_points: Whether samples carry the points as on disk; where mixes are given, the mixed points, before any
+            transform.
+        mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
 
     Raises:
         UserError: The reader lists no scan, or finds the data set not as it should be.
@@ -53,6 +63,7 @@ class ScanDataset(Dataset[Sample]):
         seed: int = 0,
         max_scans: int | None = None,
         keep_points: bool = False,
+        mixes: Sequence[Mix] = (),
     ) -> None:
         self.reader = reader
         self.split = split
@@ -62,6 +73,7 @@ class ScanDataset(Dataset[Sample]):
         self.transforms = tuple(transforms)
         self.seed = seed
         self.keep_points = keep_points
+        self.mixes = tuple(mixes)
         self.scan_ids: list[str] = list(reader.scans(split))[:max_scans]
         if not self.scan_ids:
             raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
@@ -70,24 +82,22 @@ class ScanDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.scan_ids)
 
-    def __getitem__(self, key: tuple[int, int] | int) -> Sample:
+    def __getitem__(self, key: Key) -> Sample:
         """Return a sample.
 
         Args:
-            key: (epoch, index), or an index alone for epoch 0.
+            key: (epoch, index, second): the scan of the index, which mixes mix with the second; (epoch, index) for the
+                second that `partners` gives; or an index alone, for epoch 0.
 
         Raises:
             UserError: The scan cannot be read, has an unknown label, no finite point, or spans too many voxels.
         """
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+        epoch, index, *second = key if isinstance(key, tuple) else (0, key)
         scan_id = self.scan_ids[index]
-        scan = self.read(index)
-        source = self.reader.source(scan_id)
-        self._warn_invalid(source, scan.points)
-        targets = self._targets(scan_id, scan)
-        with naming(source):
+        points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
+        with naming(self.reader.source(scan_id)):
             return build_sample(
-                scan.points,
+                points,
                 targets,
                 scan_id,
                 voxel_size=self.voxel_size,
@@ -118,15 +128,46 @@ class ScanDataset(Dataset[Sample]):
             )
         return scan
 
-    def _targets(self, scan_id: str, scan: Scan) -> Int64[np.ndarray, " points"] | None:
-        if scan.labels is not None:
-            with naming(self.reader.source(scan_id, "labels")):
-                return self.label_map.to_train(scan.labels)
-        if self.split in ("train", "val"):
-            raise UserError(f"{scan_id}: no labels, which training and validation need; add them or leave it out")
-        return None
+    def labelled(self, index: int) -> LabelledScan:
+        """Return a scan with its train ids and instance numbers.
 
-    def _warn_invalid(self, source: str, points: Float32[np.ndarray, "points channels"]) -> None:
+        Raises:
+            UserError: As `read`; a label is unknown; or labels are missing from a split that needs them.
+        """
+        scan = self._read_for_split(index)
+        with naming(self.reader.source(self.scan_ids[index], "labels")):
+            return labelled(scan, self.label_map)
+
+    def _plain(self, index: int) -> tuple[Points, Targets | None]:
+        """Return the points of a scan as on disk and their train ids, or None without labels."""
+        scan = self._read_for_split(index)
+        if scan.labels is None:
+            return scan.points, None
+        with naming(self.reader.source(self.scan_ids[index], "labels")):
+            return scan.points, self.label_map.to_train(scan.labels)
+
+    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets]:
+        """Return the points and train ids that the mixes make of a scan, and of a second one if they need it.
+
+        Mixes draw from a stream of their own: the transforms draw the same numbers with and without them.
+        """
+        scan, other = self.labelled(index), None
+        if any(mix.needs_other for mix in self.mixes):
+            other = self.labelled(int(partners(self.seed, epoch, len(self))[index]) if second is None else second)
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(1,)))
+        for mix in self.mixes:
+            scan = mix(scan, other, rng)
+        return scan.points, scan.targets
+
+    def _read_for_split(self, index: int) -> Scan:
+        """Read a scan; one to train on or to validate on must have labels."""
+        scan_id, scan = self.scan_ids[index], self.read(index)
+        self._warn_invalid(self.reader.source(scan_id), scan.points)
+        if scan.labels is None and self.split in ("train", "val"):
+            raise UserError(f"{scan_id}: no labels, which training and validation need; add them or leave it out")
+        return scan
+
+    def _warn_invalid(self, source: str, points: Points) -> None:
         finite = np.isfinite(points)
         if finite.all() or source in self._warned:
             return

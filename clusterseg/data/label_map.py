@@ -77,7 +77,7 @@ class LabelMap:
         Raises:
             UserError: A semantic id is not part of this dataset. The caller adds the file's name.
         """
-        semantic = raw & 0xFFFF
+        semantic = raw.astype(np.int64) & 0xFFFF  # labels of 8 or 16 bits would not take the mask
         train = self.raw_to_train[semantic].astype(np.int64)
         if train.size and train.min() < 0:
             unknown = np.unique(semantic[train < 0]).tolist()

@@ -1,4 +1,4 @@
-"""Samplers that yield (epoch, index) keys, for one rank of a distributed run."""
+"""Samplers that yield the keys of samples, for one rank of a distributed run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from clusterseg.data.augment.partners import partners
 
-class TrainSampler(Sampler[tuple[int, int]]):
-    """A new order for every (seed, epoch), dealt out to the ranks in equal numbers.
 
-    Where the ranks do not divide the samples, the order starts again from its beginning to fill up.
+class TrainSampler(Sampler[tuple[int, int, int]]):
+    """A new order for every (seed, epoch), dealt out to the ranks in equal numbers, as keys (epoch, index, second).
+
+    Where the ranks do not divide the samples, the order starts again from its beginning to fill up. The second scan,
+    to mix the first with, belongs to the scan and not to its place in the order, see `partners`.
 
     Args:
         num_samples: Samples in the dataset.
-        seed: Seed of the order.
+        seed: Seed of the order and of the second scans.
         rank: This process, 0..world_size-1.
         world_size: Number of processes.
         epoch: The epoch to begin with.
@@ -57,16 +60,18 @@ class TrainSampler(Sampler[tuple[int, int]]):
         """Samples of this rank in a whole epoch, also where a resume skips some: the trainer counts on it."""
         return math.ceil(self.num_samples / self.world_size)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
         padded = np.resize(order, len(self) * self.world_size)
         mine = padded[self.rank :: self.world_size][self.start :]
-        epoch = self.epoch
-        return ((epoch, index) for index in mine.tolist())
+        epoch, second = self.epoch, partners(self.seed, self.epoch, self.num_samples)
+        return ((epoch, index, int(second[index])) for index in mine.tolist())
 
 
 class EvalSampler(Sampler[tuple[int, int]]):
-    """Every sample once, in order, over all ranks together; ranks may differ by one sample, or have none.
+    """Every sample once, in order, over all ranks together, as keys (0, index).
+
+    Ranks may differ by one sample, or have none.
 
     Args:
         num_samples: Samples in the dataset.

@@ -18,6 +18,7 @@ from clusterseg.cluster import ClusterHead
 from clusterseg.data.batch import Batch
 from clusterseg.distributed import mean_over_ranks
 from clusterseg.errors import UserError
+from clusterseg.losses import CrossEntropy
 from clusterseg.metrics import PointConfusion, Scores, scores
 
 
@@ -52,6 +53,9 @@ class SegmentationTask(pl.LightningModule):
         super().__init__()
         self.backbone = backbone
         self.losses = dict(losses or {})
+        for loss in self.losses.values():
+            if isinstance(loss, CrossEntropy):
+                loss.bind(class_names)
         self.cluster = cluster
         self.class_names = tuple(class_names)
         self.train_confusion = PointConfusion(len(class_names))

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from clusterseg.data.augment import partners
 from clusterseg.data.sampler import EvalSampler, TrainSampler
 
 
 def indices(sampler: TrainSampler | EvalSampler) -> list[int]:
-    return [index for _, index in sampler]
+    return [key[1] for key in sampler]
 
 
 @pytest.mark.parametrize("num_samples, world_size", [(10, 1), (10, 2), (10, 3), (1, 4), (7, 8)])
@@ -24,7 +25,7 @@ def test_training_order_follows_seed_and_epoch() -> None:
     epochs = []
     for epoch in range(3):
         sampler.set_epoch(epoch)
-        assert {e for e, _ in sampler} == {epoch}
+        assert {e for e, _, _ in sampler} == {epoch}
         epochs.append(indices(sampler))
     assert sorted(epochs[0]) == list(range(50))
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0] != list(range(50))
@@ -49,6 +50,15 @@ def test_start_skips_in_its_own_epoch_only() -> None:
     whole.set_epoch(4)
     resumed.set_epoch(4)
     assert list(resumed) == list(whole) and resumed.start == 0
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("start", [0, 2])
+def test_the_second_scan_belongs_to_the_scan(world_size: int, start: int) -> None:
+    expected = partners(1, 4, 7)
+    for rank in range(world_size):
+        for epoch, index, second in TrainSampler(7, seed=1, epoch=4, rank=rank, world_size=world_size, start=start):
+            assert (epoch, second) == (4, expected[index])
 
 
 @pytest.mark.parametrize("num_samples, world_size", [(10, 1), (10, 3), (2, 4)])

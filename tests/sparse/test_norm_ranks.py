@@ -50,6 +50,12 @@ def loss_and_gradient(loss: torch.nn.Module, logits: Tensor, labels: Tensor) -> 
     return value.detach(), logits.grad
 
 
+def terms(joint: bool = False) -> list[torch.nn.Module]:
+    weighted = CrossEntropy(label_smoothing=0.2, class_weights={"default": 0.1, "b": 3.0, "c": 0.0})
+    weighted.bind("abcde")
+    return [CrossEntropy(2.0), LovaszSoftmax(joint=joint), weighted]
+
+
 def fresh(synced: bool) -> BatchNorm:
     norm = BatchNorm(CHANNELS).double()
     torch.nn.init.uniform_(norm.weight, generator=torch.Generator().manual_seed(5))
@@ -62,10 +68,7 @@ def one_rank(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     norm = fresh(synced=True)
     steps = [normalise(norm, rows(s)[rank], torch.arange(1.0, CHANNELS + 1)) for s in range(len(ROWS))]
-    losses = [
-        [loss_and_gradient(loss, *labelled(s)[rank]) for loss in (CrossEntropy(2.0), LovaszSoftmax(joint=True))]
-        for s in range(len(LABELS))
-    ]
+    losses = [[loss_and_gradient(loss, *labelled(s)[rank]) for loss in terms(joint=True)] for s in range(len(LABELS))]
     torch.save({"steps": steps, "losses": losses}, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -92,9 +95,9 @@ def test_statistics_outputs_and_gradients_are_those_of_all_rows(ranks: list[dict
             assert torch.equal(parts[0][name], parts[1][name])
 
 
-@pytest.mark.parametrize("index", [0, 1], ids=["ce", "lovasz"])
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["ce", "lovasz", "smoothed and weighted ce"])
 def test_losses_are_those_of_the_joint_batch(index: int, ranks: list[dict]) -> None:
-    loss = (CrossEntropy(2.0), LovaszSoftmax())[index]
+    loss = terms()[index]
     for step in range(len(LABELS)):
         logits, labels = (torch.cat(parts) for parts in zip(*labelled(step), strict=True))
         value, gradient = loss_and_gradient(loss, logits, labels)

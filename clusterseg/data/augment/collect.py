@@ -5,51 +5,87 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from clusterseg.data.augment.instances import InstanceBank
 from clusterseg.data.augment.labelled import LabelledScan
-from clusterseg.data.augment.read import read_labelled
+from clusterseg.data.cache import Cache
 from clusterseg.data.label_map import LabelMap
-from clusterseg.data.sequences import ScanFiles
+from clusterseg.errors import UserError
 
 logger = logging.getLogger("clusterseg")
 
 
 def ensure_bank(
-    folder: str | os.PathLike[str], files: Sequence[ScanFiles], label_map: LabelMap, **settings: Any
+    cache: Cache, scan_ids: Sequence[str], read: Callable[[int], LabelledScan], label_map: LabelMap, **settings: Any
 ) -> InstanceBank:
     """Return the bank of these scans; the file's name says which scans and settings it is of.
 
-    Several ranks may start at once: each makes the same bank, and the file is written whole.
+    Several processes may start at once: each makes the same bank, and the file is written whole. A damaged file is
+    made again.
 
     Args:
-        folder: Where the file is kept, as `instances-NAME.npz`.
-        files: Training scans with labels; scans to validate on must not be among them.
-        label_map: Raw ids to train ids.
+        cache: Where the file is kept, as `instances-NAME.npz`.
+        scan_ids: The training scans; scans to validate on must not be among them.
+        read: Gives the scan of an index.
+        label_map: What their train ids mean.
         **settings: As `InstanceBank.build`.
 
     Raises:
-        UserError: A scan cannot be read, the folder cannot be written, or a setting is wrong.
+        UserError: A scan cannot be read, none has an instance number, the folder cannot be written, or a setting is
+            wrong.
     """
-    path = Path(folder) / f"instances-{_name(files, label_map, settings)}.npz"
-    if path.exists():
-        return InstanceBank.load(path)
-    logger.info("%s: collecting instances from %d scans, once", path, len(files))
-    bank = InstanceBank.build(_scans(files, label_map), label_map.class_names, **settings)
+    path = cache.path(f"instances-{_name(scan_ids, read, label_map, settings)}.npz")
+    found = _load(path)
+    if found is not None:
+        return found
+    logger.info("%s: collecting instances from %d scans, once", path, len(scan_ids))
+    scans = _Scans(len(scan_ids), read)
+    bank = InstanceBank.build(scans, label_map.class_names, **settings)
+    if not scans.numbered:
+        raise UserError(
+            f"data.augmentation.cutmix: got no instance number in the labels of {len(scan_ids)} training scan(s), "
+            "expected one in the bits above the low 16 of the raw label of each point of a thing; have the reader "
+            "return them, or set data.augmentation.cutmix=null"
+        )
     bank.save(path)
     return bank
 
 
-def _scans(files: Sequence[ScanFiles], label_map: LabelMap) -> Iterator[LabelledScan]:
-    for scan in files:
-        if scan.label is not None:
-            yield read_labelled(scan.scan, scan.label, label_map)
+class _Scans:
+    """The scans one after another; notes whether any point has an instance number."""
+
+    def __init__(self, count: int, read: Callable[[int], LabelledScan]) -> None:
+        self.count, self.read, self.numbered = count, read, False
+
+    def __iter__(self) -> Iterator[LabelledScan]:
+        for index in range(self.count):
+            scan = self.read(index)
+            self.numbered = self.numbered or bool((scan.instances > 0).any())
+            yield scan
 
 
-def _name(files: Sequence[ScanFiles], label_map: LabelMap, settings: dict[str, Any]) -> str:
-    decides = [[scan.scan_id for scan in files], label_map.name, sorted(settings.items())]
-    return hashlib.sha256(json.dumps(decides, default=list).encode()).hexdigest()[:12]
+def _load(path: Path) -> InstanceBank | None:
+    """Read the file, if there is a whole one."""
+    if not path.is_file():
+        return None
+    try:
+        return InstanceBank.load(path)
+    except UserError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def _name(
+    scan_ids: Sequence[str], read: Callable[[int], LabelledScan], label_map: LabelMap, settings: dict[str, Any]
+) -> str:
+    """Hash what decides the bank. Two data sets may have the same ids: the first and the last scan tell them apart."""
+    decides = [list(scan_ids), label_map.table, sorted(settings.items())]
+    digest = hashlib.sha256(json.dumps(decides, default=list).encode())
+    for index in (0, len(scan_ids) - 1):
+        scan = read(index)
+        for array in (scan.points, scan.targets, scan.instances):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:12]

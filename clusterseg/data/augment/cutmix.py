@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +13,13 @@ from jaxtyping import Float32
 from clusterseg.data.augment.checks import check_not_negative, check_positive, check_probability
 from clusterseg.data.augment.classes import GROUND, RARE_THINGS, belongs, train_ids
 from clusterseg.data.augment.instances import InstanceBank
-from clusterseg.data.augment.labelled import LabelledScan, Mix, join
+from clusterseg.data.augment.labelled import Collect, LabelledScan, Mix, join
 from clusterseg.data.augment.occlusion import hidden
 from clusterseg.data.augment.surroundings import Surroundings
 from clusterseg.data.augment.turn import turned
 from clusterseg.errors import UserError
 
+logger = logging.getLogger("clusterseg")
 _KEY = "data.augmentation.cutmix"
 
 
@@ -67,23 +69,25 @@ class InstanceCutMix(Mix):
         if self.bank is not None:
             train_ids(self.classes, self.bank.class_names, f"{_KEY}.classes (in the bank)")
 
-    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> InstanceCutMix:
+    def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> InstanceCutMix:
         """Return the mix for train ids of these names, with a bank.
 
         Args:
             class_names: The name of each train id.
-            collect: Makes the bank where none is set.
+            collect: Makes a bank of the classes to paste where none is set.
 
         Raises:
             UserError: A class to paste or a ground is not among the names, or there is no bank.
         """
         train_ids(self.classes, class_names, f"{_KEY}.classes")
         train_ids(self.ground, class_names, f"{_KEY}.ground")
-        bank = self.bank if self.bank is not None or collect is None else collect()
+        bank = self.bank if self.bank is not None or collect is None else collect(self.classes)
         if bank is None:
             raise UserError(
                 f"{_KEY}.bank: got none, expected instances to paste; load a file, or let the data collect them"
             )
+        if not any(len(bank.of_class(name)) for name in self.classes):
+            logger.warning("%s: the bank has no instance of %s; nothing is pasted", _KEY, ", ".join(self.classes))
         return replace(self, bank=bank, class_names=tuple(class_names))
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:

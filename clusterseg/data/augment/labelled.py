@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -14,6 +14,9 @@ from clusterseg.errors import UserError
 
 if TYPE_CHECKING:
     from clusterseg.data.augment.instances import InstanceBank
+
+#: Makes the bank of the training scans' instances of some classes.
+Collect: TypeAlias = "Callable[[Sequence[str]], InstanceBank]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +85,12 @@ class Mix(ABC):
         """Whether a second scan is needed; where not, None will do."""
         return False
 
-    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> Mix:
+    def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> Mix:
         """Return the mix for a data set.
 
         Args:
             class_names: The name of each of its train ids.
-            collect: Makes the bank of its training scans; called only where one is needed.
+            collect: Makes a bank of its training scans; called only where one is needed.
 
         Raises:
             UserError: The mix has a class that is not among the names, or lacks a bank.

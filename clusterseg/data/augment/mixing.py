@@ -6,7 +6,7 @@ Only whole points travel, each with its label; the sensor stands at the same pla
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float32, Int8
 
 from clusterseg.data.augment.checks import check_probability
 from clusterseg.data.augment.classes import THINGS, belongs, train_ids
-from clusterseg.data.augment.instances import InstanceBank
-from clusterseg.data.augment.labelled import LabelledScan, Mix, join, second
+from clusterseg.data.augment.labelled import Collect, LabelledScan, Mix, join, second
 from clusterseg.data.augment.turn import turned
 from clusterseg.data.transforms import Transform
 from clusterseg.errors import UserError
@@ -101,7 +100,7 @@ class PolarMix(Mix):
         """A second scan is needed, unless both probabilities are 0."""
         return self.swap > 0 or self.paste > 0
 
-    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> PolarMix:
+    def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> PolarMix:
         """Return the mix for train ids of these names; no bank is needed.
 
         Raises:
@@ -193,7 +192,7 @@ class OneOf(Mix):
         """A second scan is needed where one of the mixes needs it."""
         return any(mix.needs_other for mix in self.mixes)
 
-    def bound(self, class_names: Sequence[str], collect: Callable[[], InstanceBank] | None = None) -> OneOf:
+    def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> OneOf:
         """Return the choice with each mix bound, see `Mix.bound`."""
         return replace(self, mixes=[mix.bound(class_names, collect) for mix in self.mixes])
 

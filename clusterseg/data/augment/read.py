@@ -1,32 +1,26 @@
-"""Labelled scans from files."""
+"""Labelled scans from what a reader returns."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
 from clusterseg.data.augment.labelled import LabelledScan
-from clusterseg.data.label_map import LabelMap
-from clusterseg.data.scan import naming, read_labels, read_scan
+from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
+from clusterseg.data.reader import Scan
 
 
-def read_labelled(scan: Path, label: Path, label_map: LabelMap) -> LabelledScan:
-    """Read the points and labels of one scan; a value that is not finite becomes NaN.
+def labelled(scan: Scan, label_map: LabelMap) -> LabelledScan:
+    """Return a scan as a mix takes it; a value that is not finite becomes NaN.
 
     Args:
-        scan: A `.bin` file.
-        label: Its `.label` file: low 16 bits the semantic id, high 16 bits the instance.
+        scan: Without labels every target becomes `IGNORE_INDEX`, and every instance number 0.
         label_map: Raw ids to train ids.
 
     Raises:
-        UserError: A file is missing, unreadable, of a wrong size, or has an unknown label.
+        UserError: A label is unknown. The caller adds the file's name.
     """
-    points = read_scan(scan)
-    raw = read_labels(label, len(points))
-    with naming(label):
-        targets = label_map.to_train(raw)
-    finite = np.isfinite(points)
-    if not finite.all():
-        points = np.where(finite, points, np.float32(np.nan))
-    return LabelledScan(points, targets, (raw >> 16).astype(np.int64))
+    finite, raw = np.isfinite(scan.points), scan.labels
+    points = scan.points if finite.all() else np.where(finite, scan.points, np.float32(np.nan))
+    if raw is None:
+        return LabelledScan(points, np.full(len(points), IGNORE_INDEX, np.int64), np.zeros(len(points), np.int64))
+    return LabelledScan(points, label_map.to_train(raw), raw.astype(np.int64) >> 16)
