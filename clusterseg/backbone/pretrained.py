@@ -27,15 +27,17 @@ class LoadReport:
         missing: In the network, not in the file.
         unexpected: In the file, of no use to the network.
         unused: In the file and known: dead weight of the original, or a projection where the task has no cluster head.
+        kind: What the file is, in words.
     """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     unused: tuple[str, ...]
+    kind: str = "a state dict"
 
     def __str__(self) -> str:
-        parts = [f"{len(self.matched)} tensors matched"]
+        parts = [self.kind, f"{len(self.matched)} tensors matched"]
         for kind in ("missing", "unexpected", "unused"):
             names = getattr(self, kind)
             parts.append(f"{len(names)} {kind}{': ' + shown(names) if names else ''}")
@@ -47,7 +49,8 @@ def load_pretrained(
 ) -> LoadReport:
     """Load the weights of ``path``: into the backbone, and into the cluster head's projection if both have one.
 
-    Names may be ours or those of the original SPVNAS, SPVCNN and MinkUNet code. Nothing is changed unless all fits.
+    Names may be ours, those of the original SPVNAS, SPVCNN and MinkUNet code, or those of another project, see
+    :mod:`clusterseg.backbone.foreign`. Nothing is changed unless all fits.
 
     Args:
         path: A file that :func:`clusterseg.backbone.weights_file.read_weights` reads.
@@ -66,7 +69,7 @@ def load_pretrained(
     found: dict[str, Tensor] = {}
     unexpected: list[str] = []
     unused: list[str] = []
-    for given, value in weights.items():
+    for given, value in weights.tensors.items():
         name = _known_name(given, layout.names, targets)
         if name is not None:
             found[name] = _fitted(name, value, targets[name])
@@ -74,7 +77,7 @@ def load_pretrained(
             known = given in layout.unused or given.startswith("proj.")
             (unused if known else unexpected).append(given)
     missing = [name for name in targets if name not in found]
-    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused))
+    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused), weights.kind)
     _refuse(path, report, found, targets, strict)
     with torch.no_grad():
         for name, value in found.items():
