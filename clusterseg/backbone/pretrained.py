@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from clusterseg.backbone.foreign import PROJECTS
 from clusterseg.backbone.output import Backbone
 from clusterseg.backbone.published import CLASSIFIER, SUPERNET_WIDTH, published_layout
 from clusterseg.backbone.weights_file import read_weights
@@ -106,11 +107,12 @@ def _fitted(name: str, value: Tensor, target: Tensor) -> Tensor:
 def _refuse(
     path: str | Path, report: LoadReport, found: Mapping[str, Tensor], targets: Mapping[str, Tensor], strict: bool
 ) -> None:
-    where = f"model.init_from={path}"
+    where = f"model.init_from={path} ({report.kind})"
     if not report.matched:
         raise UserError(
             f"{where}: nothing in it matches this network. It holds {shown(report.unexpected + report.unused)}; "
-            f"expected {shown(report.missing)}. Choose the network it is for: model=spvnas, spvcnn or minkunet"
+            f"expected {shown(report.missing)}. Choose the network it is for: model=spvnas, spvcnn or minkunet. "
+            f"Checkpoints of {', '.join(project.title for project in PROJECTS.values())} and our own are read"
         )
     different = [
         f"{name} is {tuple(value.shape)}, expected {tuple(targets[name].shape)}"
@@ -120,7 +122,7 @@ def _refuse(
     if different:
         raise UserError(
             f"{where} does not fit this network: {shown(different, '; ')}. Set the widths that it was made with: "
-            "model.backbone.control or model.backbone.cr, model.cluster.tap and model.cluster.projection"
+            "model.backbone.control, or cr, depth and classifier of model.backbone, model.cluster.tap and projection"
         )
     missing = [name for name in report.missing if not name.startswith("proj.")]
     if strict and (missing or report.unexpected):

@@ -49,8 +49,7 @@ class SPVNAS(SparseUNet):
     ) -> None:
         spec = parse_control(control)
         super().__init__(spec, in_channels, num_classes, backend)
-        widths = [spec.stem, *spec.point_transforms]
-        self.point_transforms = nn.ModuleList(LinearBlock(a, b) for a, b in itertools.pairwise(widths))
+        self.point_transforms = point_branch(spec)
         self.dropout = nn.Dropout(dropout, inplace=True)
         self.add_classifier(spec, classifier)
 
@@ -85,3 +84,9 @@ class SPVNAS(SparseUNet):
     def _drop(self, feats: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(feats)
         return dropped
+
+
+def point_branch(spec: ControlFile) -> nn.ModuleList:
+    """The three layers of the branch that carries points past the voxels."""
+    widths = [spec.stem, *spec.point_transforms]
+    return nn.ModuleList(LinearBlock(a, b) for a, b in itertools.pairwise(widths))

@@ -12,6 +12,7 @@ from itertools import product
 from torch import Tensor
 
 from clusterseg.backbone.foreign.project import CLASSIFIER, Project
+from clusterseg.backbone.foreign.settings import reads_levels
 
 #: Classes of its SemanticKITTI networks.
 NUM_CLASSES = 20
@@ -32,7 +33,4 @@ def is_openpcseg(weights: Mapping[str, Tensor], wrapper: str | None) -> bool:
     """
     if wrapper is not None:
         return wrapper == OPENPCSEG.wrapper
-    weight, last = weights.get(CLASSIFIER[0]), weights.get("up4.1.0.net.1.weight")
-    if weight is None or last is None or weight.dim() != 2:
-        return False
-    return weight.shape[0] == NUM_CLASSES and weight.shape[1] > last.numel()
+    return reads_levels(weights) and len(weights[CLASSIFIER[0]]) == NUM_CLASSES

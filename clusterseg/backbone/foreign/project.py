@@ -21,14 +21,14 @@ class Project:
         mark: A name that its files hold and no other's do.
         prefixes: Beginnings of its names, each with the beginning in the names of mit-han-lab/spvnas.
         wrapper: Entry of its files that holds the weights, or None where they hold nothing else.
-        networks: The networks that it has: class, what the classifier reads, depth.
+        networks: The networks that it has: class, what the classifier reads, depth (None where a table says it).
         unlabeled_first: Whether class 0 is the ignored one and ours follow.
     """
 
     title: str
     mark: str
     wrapper: str | None
-    networks: frozenset[tuple[str, str, int]]
+    networks: frozenset[tuple[str, str, int | None]]
     prefixes: Mapping[str, str] = field(default_factory=dict)
     unlabeled_first: bool = False
 

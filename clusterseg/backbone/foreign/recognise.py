@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from clusterseg.backbone.foreign.mit_han_lab import MIT_HAN_LAB
 from clusterseg.backbone.foreign.mmdetection3d import MMDETECTION3D, of_another_engine
 from clusterseg.backbone.foreign.openpcseg import OPENPCSEG, is_openpcseg
 from clusterseg.backbone.foreign.project import CLASSIFIER, Project
-from clusterseg.backbone.foreign.spvnas import SPVNAS
+from clusterseg.backbone.foreign.settings import settings_of
 from clusterseg.backbone.foreign.torch_pointcloud import TORCH_POINTCLOUD
 from clusterseg.errors import UserError
 
 #: By what `clusterseg export format=` calls them.
 PROJECTS = {
-    "torchsparse": SPVNAS,
+    "torchsparse": MIT_HAN_LAB,
     "mmdetection3d": MMDETECTION3D,
     "openpcseg": OPENPCSEG,
     "torch-pointcloud": TORCH_POINTCLOUD,
@@ -52,16 +53,16 @@ def recognised(weights: Mapping[str, Tensor], wrapper: str | None, path: object)
             f"model.init_from={path} is a checkpoint of mmdetection3d for spconv or MinkowskiEngine, which keep "
             "kernels in other ways; expected one for torchsparse. Take a file of a config with torchsparse in its name"
         )
-    for project in (SPVNAS, MMDETECTION3D, TORCH_POINTCLOUD):
+    for project in (MIT_HAN_LAB, MMDETECTION3D, TORCH_POINTCLOUD):
         before = project.wrapped_in(weights)
         if before is not None:
             known = {project.to_original(name.removeprefix(before)): value for name, value in weights.items()}
-            return _of(OPENPCSEG if project is SPVNAS and is_openpcseg(known, wrapper) else project, known)
+            return _of(OPENPCSEG if project is MIT_HAN_LAB and is_openpcseg(known, wrapper) else project, known)
     return None
 
 
 def _of(project: Project, weights: dict[str, Tensor]) -> Weights:
     if project.unlabeled_first:
         weights |= {name: weights[name][1:] for name in CLASSIFIER if name in weights}
-    cut = ", its row for unlabeled left out" if project.unlabeled_first else ""
-    return Weights(f"a checkpoint of {project.title}{cut}", weights)
+    cut = " without its class unlabeled" if project.unlabeled_first else ""
+    return Weights(f"a checkpoint of {project.title}{cut}, {settings_of(weights)}", weights)

@@ -6,9 +6,9 @@ bus, on-rails and lane-marking ignored (255). SPVNAS itself is published under o
 
 from clusterseg.backbone.foreign.project import Project
 
-SPVNAS = Project(
+MIT_HAN_LAB = Project(
     title="mit-han-lab/spvnas",
     mark="stage1.0.net.0.kernel",
     wrapper="model",
-    networks=frozenset({("MinkUNet", "last", 18), ("SPVCNN", "last", 18)}),
+    networks=frozenset({("MinkUNet", "last", 18), ("SPVCNN", "last", 18), ("SPVNAS", "last", None)}),
 )
