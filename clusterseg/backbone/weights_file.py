@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from clusterseg.backbone.foreign import Weights, recognised
+from clusterseg.backbone.foreign.inert import bookkeeping_is_inert
 from clusterseg.backbone.safetensors_file import is_safetensors, read_safetensors
 from clusterseg.errors import UserError
 
@@ -72,7 +73,7 @@ def _load(file: Path) -> Any:
     if not file.is_file():
         raise UserError(f"model.init_from={file}: no such file; give the path of a state dict saved by torch.save")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bookkeeping_is_inert():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             if is_safetensors(file):
                 return read_safetensors(file)
@@ -81,7 +82,8 @@ def _load(file: Path) -> Any:
         raise UserError(
             f"model.init_from={file} was not loaded: it is damaged, or holds more than tensors and plain values, and "
             f"opening such a file can run code ({_reason(error)}). If you trust its source, reduce it to weights where "
-            'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE)'
+            'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE), or under '
+            '"state_dict" or "model_state" in the place of "model"'
         ) from None
     except Exception as error:  # whatever a damaged file makes the reader stumble over
         raise UserError(
