@@ -105,6 +105,7 @@ def test_the_class_that_openpcseg_ignores_is_never_predicted() -> None:
         ("mmdetection3d", lambda: SPVCNN(0.1, classifier="levels"), "expected a format that has: openpcseg"),
         ("openpcseg", lambda: SPVNAS(spec()), "OpenPCSeg has no SPVNAS with classifier=last; .*: torchsparse"),
         ("torchsparse", lambda: SPVNAS(spec(), classifier="levels"), "none does"),
+        ("mmdetection3d", lambda: Own(), "has no Own with layers of its own; .*: torchsparse"),
     ],
 )
 def test_networks_that_a_project_does_not_have(form: str, net: Callable[[], Backbone], message: str) -> None:
@@ -114,6 +115,23 @@ def test_networks_that_a_project_does_not_have(form: str, net: Callable[[], Back
 
 def spec() -> ControlFile:
     return fixed_widths(0.1)
+
+
+class Own(Backbone):
+    """A network of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+
+class Derived(MinkUNet):
+    """One of ours, changed."""
+
+
+def test_networks_of_ones_own_go_out_under_their_own_names() -> None:
+    assert list(foreign_state(Own(), "torchsparse")) == ["layer.weight", "layer.bias"]
+    assert foreign_state(Derived(0.1), "mmdetection3d").keys() == foreign_state(MinkUNet(0.1), "mmdetection3d").keys()
 
 
 def mmdetection3d() -> tuple[State, MinkUNet]:

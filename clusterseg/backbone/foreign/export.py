@@ -10,9 +10,11 @@ from torch import Tensor
 
 from clusterseg.backbone.foreign.project import CLASSIFIER, Project
 from clusterseg.backbone.foreign.recognise import PROJECTS
+from clusterseg.backbone.minkunet import MinkUNet
 from clusterseg.backbone.output import Backbone
 from clusterseg.backbone.published import published_layout, published_state
-from clusterseg.backbone.unet import SparseUNet
+from clusterseg.backbone.spvcnn import SPVCNN
+from clusterseg.backbone.spvnas import SPVNAS
 from clusterseg.errors import UserError
 
 #: Logit of a class that is never predicted; half precision holds it.
@@ -46,18 +48,17 @@ def wrapped(state: dict[str, Tensor], project: Project) -> dict[str, Any]:
 
 def _require_home(backbone: Backbone, form: str) -> None:
     """Refuse a network that the project has no code for. Networks of one's own go out under their own names."""
-    if not isinstance(backbone, SparseUNet):
-        if form == "torchsparse":
-            return
-        raise UserError(f"format={form}: it has no network {type(backbone).__name__}; set format=torchsparse")
-    reads = "levels" if backbone.reads_levels else "last"
-    network = (type(backbone).__name__, reads, getattr(backbone, "depth", None))
-    homes = [name for name, project in PROJECTS.items() if network in project.networks]
+    if isinstance(backbone, MinkUNet | SPVNAS):
+        kind = next(known.__name__ for known in (MinkUNet, SPVCNN, SPVNAS) if isinstance(backbone, known))
+        reads, depth = "levels" if backbone.reads_levels else "last", getattr(backbone, "depth", None)
+        homes = [name for name, project in PROJECTS.items() if (kind, reads, depth) in project.networks]
+        settings = f"depth={depth}, classifier={reads}" if depth else f"classifier={reads}"
+    else:
+        kind, settings, homes = type(backbone).__name__, "layers of its own", ["torchsparse"]
     if form not in homes:
-        settings = f"depth={network[2]}, classifier={reads}" if network[2] else f"classifier={reads}"
         raise UserError(
-            f"format={form}: {PROJECTS[form].title} has no {network[0]} with {settings}; expected a format that "
-            f"has: {', '.join(homes) or 'none does'}"
+            f"format={form}: {PROJECTS[form].title} has no {kind} with {settings}; expected a format that has: "
+            f"{', '.join(homes) or 'none does'}"
         )
 
 

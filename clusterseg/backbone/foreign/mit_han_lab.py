@@ -2,6 +2,7 @@
 
 Its MinkUNet owns the point branch of SPVCNN and never calls it; published files hold the branch or not. Trained with
 bus, on-rails and lane-marking ignored (255). SPVNAS itself is published under our own names.
+Its SPVCNN rounds point coordinates as OpenPCSeg does, see there.
 """
 
 from clusterseg.backbone.foreign.project import Project

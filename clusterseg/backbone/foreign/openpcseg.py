@@ -2,6 +2,8 @@
 
 Class 0 is `unlabeled`, which training ignores, and the 19 of the benchmark follow in its order. Bus and on-rails are
 other-vehicle, lane-marking is road. The project takes the argmax over all 20, so that a voxel may come out unlabeled.
+It divides point coordinates by the voxel size in float32, which moves some of them by a rounding; ours are whole
+numbers, and logits differ from the project's by up to 2e-5 of the largest one.
 """
 
 from __future__ import annotations
