@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from clusterseg.backbone.output import BackboneOutput
 from clusterseg.backbone.unet import SparseUNet
 from clusterseg.backbone.widths import fixed_widths
+from clusterseg.config.signatures import checked
 from clusterseg.sparse import sparse_tensor, voxel_to_point
 
 
+@checked("model.backbone")
 class MinkUNet(SparseUNet):
     """The MinkowskiNet (Choy et al., CVPR 2019) that Tang et al. (ECCV 2020) compare with.
 
-    The tap ``bottleneck`` holds the deepest voxels' features, interpolated at each voxel of the finest level.
+    The tap ``bottleneck`` holds the deepest voxels' features, interpolated at each voxel of the finest level;
+    ``decoder`` holds what the classifier reads.
 
     Args:
-        cr: Width multiplier; published are 0.5, 0.64 and 1.
+        cr: Width multiplier; published are 0.5, 0.64, 1 and 1.6.
         in_channels: Features per voxel: x, y, z, remission.
         num_classes: Classes to predict.
         backend: Engine, see :mod:`clusterseg.sparse.backends`.
+        depth: Residual blocks of the encoder: 2-2-2-2 for 18, 2-3-4-6 for 34.
+        classifier: What it reads: the `last` level of the decoder, or the features at strides 16, 4 and 1, all three
+            interpolated at each voxel (`levels`: MinkUNetBackboneV2 of mmdetection3d, MinkUNet of OpenPCSeg).
 
     Raises:
-        UserError: The multiplier is wrong.
+        UserError: A setting is wrong.
     """
 
-    def __init__(self, cr: float = 1.0, in_channels: int = 4, num_classes: int = 19, backend: str = "native") -> None:
-        spec = fixed_widths(cr)
+    def __init__(
+        self,
+        cr: float = 1.0,
+        in_channels: int = 4,
+        num_classes: int = 19,
+        backend: str = "native",
+        depth: Literal[18, 34] = 18,
+        classifier: Literal["last", "levels"] = "last",
+    ) -> None:
+        spec = fixed_widths(cr, depth)
         super().__init__(spec, in_channels, num_classes, backend)
-        self.cr = cr
-        self.add_classifier(spec.upsample[-1].out_channels)
-        self.tap_channels = {
-            "bottleneck": spec.downsample[-1].out_channels,
-            "decoder": spec.upsample[-1].out_channels,
-        }
+        self.cr, self.depth = cr, depth
+        self.add_classifier(spec, classifier)
 
     def forward(self, feats: Float[Tensor, "voxels channels"], coords: Int[Tensor, "voxels 4"]) -> BackboneOutput:
         """Predict the voxels of a batch.
@@ -46,8 +58,9 @@ class MinkUNet(SparseUNet):
         x, _ = sparse_tensor(feats, coords, self.backend, self.workspace)
         *skips, y = self.encode(x)
         bottleneck = voxel_to_point(y)
-        for stage in self.upsample:
+        for stage in self.upsample[:2]:
             y = stage(y, skips.pop())
-        given = x.grid.in_given_order
-        taps = {"bottleneck": given(bottleneck), "decoder": given(y.feats)}
-        return BackboneOutput(given(self.classifier(y.feats)), taps)
+        half = voxel_to_point(y) if self.reads_levels else None
+        for stage in self.upsample[2:]:
+            y = stage(y, skips.pop())
+        return self.classify(x.grid, bottleneck, half, y.feats)

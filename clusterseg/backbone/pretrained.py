@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from clusterseg.backbone.foreign import PROJECTS
 from clusterseg.backbone.output import Backbone
 from clusterseg.backbone.published import CLASSIFIER, SUPERNET_WIDTH, published_layout
 from clusterseg.backbone.weights_file import read_weights
@@ -27,15 +28,17 @@ class LoadReport:
         missing: In the network, not in the file.
         unexpected: In the file, of no use to the network.
         unused: In the file and known: dead weight of the original, or a projection where the task has no cluster head.
+        kind: What the file is, in words.
     """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     unused: tuple[str, ...]
+    kind: str = "a state dict"
 
     def __str__(self) -> str:
-        parts = [f"{len(self.matched)} tensors matched"]
+        parts = [self.kind, f"{len(self.matched)} tensors matched"]
         for kind in ("missing", "unexpected", "unused"):
             names = getattr(self, kind)
             parts.append(f"{len(names)} {kind}{': ' + shown(names) if names else ''}")
@@ -47,7 +50,8 @@ def load_pretrained(
 ) -> LoadReport:
     """Load the weights of ``path``: into the backbone, and into the cluster head's projection if both have one.
 
-    Names may be ours or those of the original SPVNAS, SPVCNN and MinkUNet code. Nothing is changed unless all fits.
+    Names may be ours, those of the original SPVNAS, SPVCNN and MinkUNet code, or those of another project, see
+    :mod:`clusterseg.backbone.foreign`. Nothing is changed unless all fits.
 
     Args:
         path: A file that :func:`clusterseg.backbone.weights_file.read_weights` reads.
@@ -66,7 +70,7 @@ def load_pretrained(
     found: dict[str, Tensor] = {}
     unexpected: list[str] = []
     unused: list[str] = []
-    for given, value in weights.items():
+    for given, value in weights.tensors.items():
         name = _known_name(given, layout.names, targets)
         if name is not None:
             found[name] = _fitted(name, value, targets[name])
@@ -74,7 +78,7 @@ def load_pretrained(
             known = given in layout.unused or given.startswith("proj.")
             (unused if known else unexpected).append(given)
     missing = [name for name in targets if name not in found]
-    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused))
+    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused), weights.kind)
     _refuse(path, report, found, targets, strict)
     with torch.no_grad():
         for name, value in found.items():
@@ -103,11 +107,12 @@ def _fitted(name: str, value: Tensor, target: Tensor) -> Tensor:
 def _refuse(
     path: str | Path, report: LoadReport, found: Mapping[str, Tensor], targets: Mapping[str, Tensor], strict: bool
 ) -> None:
-    where = f"model.init_from={path}"
+    where = f"model.init_from={path} ({report.kind})"
     if not report.matched:
         raise UserError(
             f"{where}: nothing in it matches this network. It holds {shown(report.unexpected + report.unused)}; "
-            f"expected {shown(report.missing)}. Choose the network it is for: model=spvnas, spvcnn or minkunet"
+            f"expected {shown(report.missing)}. Choose the network it is for: model=spvnas, spvcnn or minkunet. "
+            f"Checkpoints of {', '.join(project.title for project in PROJECTS.values())} and our own are read"
         )
     different = [
         f"{name} is {tuple(value.shape)}, expected {tuple(targets[name].shape)}"
@@ -117,7 +122,7 @@ def _refuse(
     if different:
         raise UserError(
             f"{where} does not fit this network: {shown(different, '; ')}. Set the widths that it was made with: "
-            "model.backbone.control or model.backbone.cr, model.cluster.tap and model.cluster.projection"
+            "model.backbone.control, or cr, depth and classifier of model.backbone, model.cluster.tap and projection"
         )
     missing = [name for name in report.missing if not name.startswith("proj.")]
     if strict and (missing or report.unexpected):

@@ -11,6 +11,8 @@ from torch import Tensor
 from clusterseg.backbone.minkunet import MinkUNet
 from clusterseg.backbone.output import Backbone
 from clusterseg.backbone.spvcnn import SPVCNN
+from clusterseg.backbone.spvnas import point_branch
+from clusterseg.backbone.widths import fixed_widths
 
 #: Inputs of the classifier in the original SPVNAS, whatever the network searched: it uses the first columns only.
 SUPERNET_WIDTH = 128
@@ -50,7 +52,7 @@ def published_layout(backbone: Backbone) -> PublishedLayout:
 
 def _point_branch(network: MinkUNet) -> dict[str, Tensor]:
     """The point branch that the original MinkUNet holds beside its U-Net and never calls."""
-    branch = SPVCNN(network.cr).point_transforms.state_dict()
+    branch = point_branch(fixed_widths(network.cr)).state_dict()
     fresh = {name: torch.ones_like(v) if name.endswith("running_var") else v * 0 for name, v in branch.items()}
     return {staged_name(f"point_transforms.{name}"): value for name, value in fresh.items()}
 

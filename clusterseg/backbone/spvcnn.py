@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from clusterseg.backbone.spvnas import SPVNAS
 from clusterseg.backbone.widths import fixed_widths
+from clusterseg.config.signatures import checked
 
 
+@checked("model.backbone")
 class SPVCNN(SPVNAS):
     """SPVCNN of Tang et al., "Searching Efficient 3D Architectures with SPVConv" (ECCV 2020).
 
     The network of :class:`SPVNAS` in fixed widths.
 
     Args:
-        cr: Width multiplier; published are 0.5, 0.64 and 1.
+        cr: Width multiplier; published are 0.5, 0.64, 1 and 1.6.
         in_channels: Features per voxel: x, y, z, remission.
         num_classes: Classes to predict.
         dropout: On the voxel features where the decoder receives the point branch.
         backend: Engine, see :mod:`clusterseg.sparse.backends`.
+        depth: Residual blocks of the encoder: 2-2-2-2 for 18, 2-3-4-6 for 34.
+        classifier: What it reads: the points after the `last` meeting with the voxels, or after all three (`levels`:
+            SPVCNN of OpenPCSeg).
 
     Raises:
-        UserError: The multiplier is wrong.
+        UserError: A setting is wrong.
     """
 
     def __init__(
@@ -29,5 +36,8 @@ class SPVCNN(SPVNAS):
         num_classes: int = 19,
         dropout: float = 0.3,
         backend: str = "native",
+        depth: Literal[18, 34] = 18,
+        classifier: Literal["last", "levels"] = "last",
     ) -> None:
-        super().__init__(fixed_widths(cr), in_channels, num_classes, dropout, backend)
+        super().__init__(fixed_widths(cr, depth), in_channels, num_classes, dropout, backend, classifier)
+        self.cr, self.depth = cr, depth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +31,8 @@ class SPVNAS(SparseUNet):
         num_classes: Classes to predict.
         dropout: On the voxel features where the decoder receives the point branch.
         backend: Engine, see :mod:`clusterseg.sparse.backends`.
+        classifier: What it reads: the points after the `last` meeting, or after all three (`levels`: SPVCNN of
+            OpenPCSeg).
 
     Raises:
         UserError: The control file is wrong.
@@ -43,14 +45,13 @@ class SPVNAS(SparseUNet):
         num_classes: int = 19,
         dropout: float = 0.3,
         backend: str = "native",
+        classifier: Literal["last", "levels"] = "last",
     ) -> None:
         spec = parse_control(control)
         super().__init__(spec, in_channels, num_classes, backend)
-        widths = [spec.stem, *spec.point_transforms]
-        self.point_transforms = nn.ModuleList(LinearBlock(a, b) for a, b in itertools.pairwise(widths))
+        self.point_transforms = point_branch(spec)
         self.dropout = nn.Dropout(dropout, inplace=True)
-        self.add_classifier(widths[-1])
-        self.tap_channels = {"bottleneck": widths[1], "decoder": widths[-1]}
+        self.add_classifier(spec, classifier)
 
     def forward(self, feats: Float[Tensor, "voxels channels"], coords: Int[Tensor, "voxels 4"]) -> BackboneOutput:
         """Predict the voxels of a batch.
@@ -67,14 +68,12 @@ class SPVNAS(SparseUNet):
         y = point_to_voxel(points, voxels[-1]).map(self._drop)
         for stage in self.upsample[:2]:
             y = stage(y, skips.pop())
-        points = self._fuse(y, points, 1)
+        points = half = self._fuse(y, points, 1)
         y = point_to_voxel(points, y).map(self._drop)
         for stage in self.upsample[2:]:
             y = stage(y, skips.pop())
         points = accept_row_gradients(self._fuse(y, points, 2))
-        given = x.grid.in_given_order
-        taps = {"bottleneck": given(bottleneck), "decoder": given(points)}
-        return BackboneOutput(given(self.classifier(points)), taps)
+        return self.classify(x.grid, bottleneck, half if self.reads_levels else None, points)
 
     def _fuse(self, x: SparseTensor, points: Tensor, branch: int) -> Tensor:
         """Add the voxels' features to the transformed point features."""
@@ -85,3 +84,9 @@ class SPVNAS(SparseUNet):
     def _drop(self, feats: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(feats)
         return dropped
+
+
+def point_branch(spec: ControlFile) -> nn.ModuleList:
+    """The three layers of the branch that carries points past the voxels."""
+    widths = [spec.stem, *spec.point_transforms]
+    return nn.ModuleList(LinearBlock(a, b) for a, b in itertools.pairwise(widths))

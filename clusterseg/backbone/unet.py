@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clusterseg.backbone.blocks import Classifier, ConvBlock, ResidualBlock, apply_layers
 from clusterseg.backbone.control import ControlFile, StageSpec
-from clusterseg.backbone.output import Backbone
-from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor, Workspace
+from clusterseg.backbone.output import Backbone, BackboneOutput
+from clusterseg.sparse import BatchNorm, Conv3d, Grid, SparseTensor, Workspace
 from clusterseg.sparse.backends import get_backend
 
 
@@ -55,9 +55,32 @@ class SparseUNet(Backbone):
             voxels.append(stage(voxels[-1]))
         return voxels
 
-    def add_classifier(self, channels: int) -> None:
-        """Add the last layer; its place in the state dict is after all others."""
+    def add_classifier(self, spec: ControlFile, classifier: str) -> None:
+        """Add the last layer, and the taps with it; its place in the state dict is after all others.
+
+        Args:
+            spec: Widths and depths.
+            classifier: `last`, to read the finest level, or `levels`, to read all three of `classify`.
+        """
+        levels = spec.point_transforms
+        self.reads_levels = classifier == "levels"
+        channels = sum(levels) if self.reads_levels else levels[-1]
         self.classifier = Classifier(channels, self.num_classes)
+        self.tap_channels = {"bottleneck": levels[0], "decoder": channels}
+
+    def classify(self, grid: Grid, deepest: Tensor, half: Tensor | None, finest: Tensor) -> BackboneOutput:
+        """The output, from features at the points of the finest level.
+
+        Args:
+            grid: The grid of the batch.
+            deepest: After the encoder.
+            half: After half of the decoder; None where only the finest level is read.
+            finest: After the decoder.
+        """
+        read = finest if half is None else torch.cat([deepest, half, finest], 1)
+        given = grid.in_given_order
+        taps = {"bottleneck": given(deepest), "decoder": given(read)}
+        return BackboneOutput(given(self.classifier(read)), taps)
 
 
 class Stage(nn.Module):

@@ -11,26 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clusterseg.backbone.foreign import Weights, recognised
+from clusterseg.backbone.foreign.inert import bookkeeping_is_inert
+from clusterseg.backbone.safetensors_file import is_safetensors, read_safetensors
 from clusterseg.errors import UserError
 
 #: Entries under which training programs keep the weights; the second is Lightning's.
-CONTAINERS = ("model", "state_dict")
+CONTAINERS = ("model", "state_dict", "model_state")
+#: A name that tells weights of SPVNAS, the original's and ours.
+SPVNAS_MARK = "downsample.0.transition.net.conv.kernel"
+#: Beginnings of names that data parallelism and torch.compile add.
+WRAPPERS = ("module.", "_orig_mod.")
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read the state dict of a published checkpoint or of one of ``train.py``, with ``weights_only=True``.
+def read_weights(path: str | Path) -> Weights:
+    """Read a published checkpoint, one of another project or one of ``train.py``, with ``weights_only=True``.
 
     Prefixes that wrappers add are gone: ``module.`` of data parallelism, ``backbone.`` of our checkpoints, where
-    ``cluster.proj.`` becomes ``proj.`` and what else belongs to a training run is left out.
+    ``cluster.proj.`` becomes ``proj.`` and what else belongs to a training run is left out. Weights of other projects
+    come under the names of mit-han-lab/spvnas, see :mod:`clusterseg.backbone.foreign`.
 
     Raises:
         UserError: The file is missing, damaged, holds more than tensors and plain values, or no weights.
     """
-    content = _load(Path(path))
-    for key in CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    content, container = _opened(_load(Path(path)))
     if not isinstance(content, Mapping):
         raise UserError(f"model.init_from={path} holds a {type(content).__name__}, expected a state dict")
     weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
@@ -38,16 +42,30 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         keys = ", ".join(map(str, list(content)[:5])) or "nothing"
         raise UserError(f"model.init_from={path} holds no tensors ({keys}), expected a state dict, bare or under model")
     weights = {_unwrapped(name): value for name, value in weights.items()}
-    if any(name.startswith("backbone.") for name in weights):
-        own = {name.removeprefix("backbone."): v for name, v in weights.items() if name.startswith("backbone.")}
-        proj = {name.removeprefix("cluster."): v for name, v in weights.items() if name.startswith("cluster.proj.")}
-        weights = own | proj
-    return weights
+    return recognised(weights, container, path) or _own(weights)
+
+
+def _opened(content: Any) -> tuple[Any, str | None]:
+    """What lies in the innermost container, and the container's name."""
+    for key in CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            inner, name = _opened(content[key])
+            return inner, name or key
+    return content, None
+
+
+def _own(weights: dict[str, Tensor]) -> Weights:
+    """Weights under our names, which are those of the original SPVNAS, or under names of a network of one's own."""
+    if not any(name.startswith("backbone.") for name in weights):
+        return Weights("a state dict in the names of SPVNAS" if SPVNAS_MARK in weights else "a state dict", weights)
+    own = {name.removeprefix("backbone."): v for name, v in weights.items() if name.startswith("backbone.")}
+    proj = {name.removeprefix("cluster."): v for name, v in weights.items() if name.startswith("cluster.proj.")}
+    return Weights("a checkpoint of clusterseg", own | proj)
 
 
 def _unwrapped(name: str) -> str:
-    while name.startswith("module."):
-        name = name.removeprefix("module.")
+    while name.startswith(WRAPPERS):
+        name = name.partition(".")[2]
     return name
 
 
@@ -55,18 +73,22 @@ def _load(file: Path) -> Any:
     if not file.is_file():
         raise UserError(f"model.init_from={file}: no such file; give the path of a state dict saved by torch.save")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bookkeeping_is_inert():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            if is_safetensors(file):
+                return read_safetensors(file)
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"model.init_from={file} was not loaded: it is damaged, or holds more than tensors and plain values, and "
             f"opening such a file can run code ({_reason(error)}). If you trust its source, reduce it to weights where "
-            'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE)'
+            'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE), or under '
+            '"state_dict" or "model_state" in the place of "model"'
         ) from None
     except Exception as error:  # whatever a damaged file makes the reader stumble over
         raise UserError(
-            f"model.init_from={file} cannot be read ({_reason(error)}): it is damaged or no file of torch.save"
+            f"model.init_from={file} cannot be read ({_reason(error)}): it is damaged, or no file of torch.save or "
+            "safetensors; fetch it again, or give the path of another one"
         ) from None
 
 

@@ -9,18 +9,21 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import Tensor
 
-from clusterseg.backbone.published import published_state
+from clusterseg.backbone.foreign import PROJECTS
+from clusterseg.backbone.foreign.export import foreign_state, wrapped
+from clusterseg.backbone.safetensors_file import safetensors_bytes
 from clusterseg.build.ensemble import build_network
 from clusterseg.build.evaluation import trusted
 from clusterseg.data.inputs import Inputs
 from clusterseg.errors import UserError
+from clusterseg.files import write_file
 from clusterseg.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
 
 log = logging.getLogger("clusterseg")
 
 
 def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
-    """Write the weights of `config.ckpt` as `{"model": state_dict}` for the original code with TorchSparse.
+    """Write the weights of `config.ckpt` as a file of the project that `config.format` names.
 
     Returns:
         The state dict.
@@ -28,10 +31,10 @@ def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
     Raises:
         UserError: A setting or a file is wrong.
     """
-    if config.format != "torchsparse":
+    if config.format not in PROJECTS:
         raise UserError(
-            f"format={config.format}: expected torchsparse. The layers of a sparse network depend on where the scan's "
-            "voxels lie, which TorchScript and ONNX have no operators for"
+            f"format={config.format}: expected {', '.join(PROJECTS)}. The layers of a sparse network depend on where "
+            "the scan's voxels lie, which TorchScript and ONNX have no operators for"
         )
     path = Path(str(config.ckpt)).expanduser()
     checkpoint = read_checkpoint(path)
@@ -39,10 +42,12 @@ def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
     prefix = "cluster.proj."
     weights = checkpoint["state_dict"]
     proj = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    state = published_state(
-        build_network(str(path), checkpoint, Inputs.of_checkpoint(checkpoint), trusted(config), "native"), proj
-    )
-    save(output, {"model": state})
+    network = build_network(str(path), checkpoint, Inputs.of_checkpoint(checkpoint), trusted(config), "native")
+    state = foreign_state(network, config.format, proj)
+    if output.suffix == ".safetensors":
+        write_file(output, safetensors_bytes(state))
+    else:
+        save(output, wrapped(state, PROJECTS[config.format]))
     log.info("wrote %s: %d tensors, %s numbers", output, len(state), f"{sum(v.numel() for v in state.values()):,}")
     return state
 

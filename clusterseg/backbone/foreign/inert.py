@@ -1,0 +1,44 @@
+"""Stand-ins for what training programs write beside the weights, so that `weights_only=True` reads past it.
+
+mmengine keeps the history of its losses in each checkpoint, as objects of its own that hold arrays of NumPy
+(open-mmlab/mmengine issue 1655). None of it is of use here, and none of its code is called: each name in the file that
+stands for it is read as `Inert`, whether mmengine is installed or not.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+#: Names of classes and functions as they stand in such files.
+BOOKKEEPING = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",  # how a method of that class is written down
+    "__builtin__.getattr",
+    *(
+        f"numpy.{core}.multiarray.{function}"
+        for core in ("core", "_core")
+        for function in ("_reconstruct", "scalar", "_frombuffer")
+    ),
+    "numpy.ndarray",
+    "numpy.dtype",
+)
+
+
+class Inert:
+    """Takes whatever it is made from and keeps nothing."""
+
+    def __init__(self, *arguments: Any) -> None: ...
+
+    def __new__(cls, *arguments: Any) -> Inert:
+        """Make one, of anything."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+def bookkeeping_is_inert() -> AbstractContextManager[Any]:
+    """Let `torch.load(weights_only=True)` read `BOOKKEEPING` as `Inert`."""
+    return torch.serialization.safe_globals([(Inert, name) for name in BOOKKEEPING])
