@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, LearningRateMonito
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.task import settings_explained
-from clusterseg.callbacks import RandomStates, progress
+from clusterseg.callbacks import EpochPosition, MovedRun, RandomStates, progress
 from clusterseg.runs.checkpoint import AtomicCheckpointIO
 
 log = logging.getLogger("clusterseg")
@@ -48,7 +48,7 @@ def build_callbacks(config: DictConfig, run_dir: Path, has_validation: bool) -> 
     Raises:
         UserError: A setting is wrong.
     """
-    callbacks: list[Callback] = [progress(), RandomStates()]
+    callbacks: list[Callback] = [progress(), RandomStates(), MovedRun(), EpochPosition()]
     with settings_explained():
         made = {
             name: callback(folder=run_dir) if isinstance(callback, partial) else callback

@@ -13,8 +13,10 @@ from clusterseg.build.prepare import prepare
 from clusterseg.build.training import Parts, build
 from clusterseg.config.determinism import statement
 from clusterseg.distributed import end_with_parent
+from clusterseg.runs.earlier import remove_run, require_free
 from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config
+from clusterseg.runs.lock import working_in
 from clusterseg.runs.loggers import CsvLogger
 
 log = logging.getLogger("clusterseg")
@@ -31,12 +33,15 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     """
     end_with_parent()
     config = prepare(config)
-    parts = build(config, run_dir)
-    return fit(parts)
+    with working_in(run_dir):
+        require_free(run_dir, config.ckpt, config.overwrite)
+        return fit(build(config, run_dir))
 
 
 def fit(parts: Parts) -> dict[str, float]:
     """Run a training; see `train`."""
+    if parts.config.overwrite:
+        rank_zero_only(remove_run)(parts.run_dir)
     save_config(parts.config, parts.run_dir)
     describe(parts)
     for logger in parts.trainer.loggers:

@@ -111,3 +111,9 @@ def _keys(config: Any, path: str = "") -> Iterator[str]:
 def _prefixes(key: str) -> list[str]:
     parts = key.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def quoted(text: str) -> str:
+    """Quote a value for Hydra's grammar, in which `=`, commas, brackets and spaces mean something."""
+    escaped = re.sub(r'(\\+)(?="|$)', lambda slashes: slashes[1] * 2, text).replace('"', '\\"')
+    return f'"{escaped}"'
