@@ -27,18 +27,22 @@ class LoadReport:
         missing: In the network, not in the file.
         unexpected: In the file, of no use to the network.
         unused: In the file and known: dead weight of the original, or a projection where the task has no cluster head.
+        other_classes: In both, of another number of classes, and so left as they were drawn.
     """
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     unused: tuple[str, ...]
+    other_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{len(self.matched)} tensors matched"]
         for kind in ("missing", "unexpected", "unused"):
             names = getattr(self, kind)
             parts.append(f"{len(names)} {kind}{': ' + shown(names) if names else ''}")
+        if self.other_classes:
+            parts.append(f"not loaded, for it has other classes, and so trained anew: {shown(self.other_classes)}")
         return "; ".join(parts)
 
 
@@ -74,7 +78,11 @@ def load_pretrained(
             known = given in layout.unused or given.startswith("proj.")
             (unused if known else unexpected).append(given)
     missing = [name for name in targets if name not in found]
-    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused))
+    classifier = _other_classes(found, targets, backbone.num_classes)
+    if not strict:
+        found = {name: value for name, value in found.items() if name not in classifier}
+    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused), () if strict else classifier)
+    _refuse_other_classes(path, found, classifier, backbone.num_classes)
     _refuse(path, report, found, targets, strict)
     with torch.no_grad():
         for name, value in found.items():
@@ -98,6 +106,32 @@ def _fitted(name: str, value: Tensor, target: Tensor) -> Tensor:
     if name == CLASSIFIER and value.dim() == 2 and value.shape[1] == SUPERNET_WIDTH > target.shape[1]:
         return value[:, : target.shape[1]]
     return value
+
+
+def _other_classes(
+    found: Mapping[str, Tensor], targets: Mapping[str, Tensor], num_classes: int
+) -> tuple[str, ...]:
+    """The tensors of a classifier for another number of classes: only their first axis differs, and it is the classes."""
+    other = {
+        name: len(value)
+        for name, value in found.items()
+        if value.shape != targets[name].shape
+        and value.shape[1:] == targets[name].shape[1:]
+        and targets[name].shape[:1] == (num_classes,)
+    }
+    return tuple(other) if len(set(other.values())) == 1 else ()
+
+
+def _refuse_other_classes(
+    path: str | Path, found: Mapping[str, Tensor], classifier: Sequence[str], num_classes: int
+) -> None:
+    """Refuse a classifier of other classes that was not left out."""
+    different = [name for name in found if name in classifier]
+    if different:
+        raise UserError(
+            f"model.init_from={path} has {len(found[different[0]])} classes, this data {num_classes} "
+            f"({shown(different)}). To load all but the classifier, set model.init_strict=false"
+        )
 
 
 def _refuse(

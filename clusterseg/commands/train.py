@@ -18,6 +18,7 @@ from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config
 from clusterseg.runs.lock import working_in
 from clusterseg.runs.loggers import CsvLogger
+from clusterseg.runs.wandb import WandbRun
 
 log = logging.getLogger("clusterseg")
 
@@ -45,9 +46,11 @@ def fit(parts: Parts) -> dict[str, float]:
     save_config(parts.config, parts.run_dir)
     describe(parts)
     for logger in parts.trainer.loggers:
-        logger.log_hyperparams(dict(parts.task.stored_config))
         if isinstance(logger, CsvLogger):
             logger.start_at(parts.first_step)
+        elif isinstance(logger, WandbRun):
+            logger.go_on(resumed=parts.resume is not None)
+        logger.log_hyperparams(dict(parts.task.stored_config))
     with explained(parts.run_dir, resumed=parts.resume is not None):
         parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=parts.resume, weights_only=True)
     metrics = parts.trainer.callback_metrics

@@ -12,14 +12,23 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from clusterseg.data.batch import Batch, collate
+from clusterseg.data.batch import Batch
 from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.sampler import EvalSampler, TrainSampler
+from clusterseg.data.transport import collate_and_send, receive
+from clusterseg.data.watch import watched
 
 SECONDS_LEFT = 300  # for a worker after the first SIGTERM
 
 
-class TrainLoader(DataLoader):
+class ScanLoader(DataLoader):
+    """A DataLoader that hands out batches, whichever way they came from its workers, and waits for none for ever."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        return map(receive, watched(super().__iter__()))
+
+
+class TrainLoader(ScanLoader):
     """A DataLoader whose state is (epoch, scans that all ranks have had), which Lightning stores in a checkpoint.
 
     A run that is resumed in the middle of an epoch goes on in its order of scans after those, each of which it has had
@@ -83,14 +92,14 @@ def eval_loader(dataset: ScanDataset, sampler: EvalSampler, **options: Any) -> D
         sampler: The order.
         **options: batch_size, num_workers, pin_memory, persistent_workers.
     """
-    return DataLoader(dataset, sampler=sampler, **_common(**options))
+    return ScanLoader(dataset, sampler=sampler, **_common(**options))
 
 
 def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_workers: bool) -> dict[str, Any]:
     return {
         "batch_size": batch_size,
         "num_workers": num_workers,
-        "collate_fn": collate,
+        "collate_fn": collate_and_send,
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
         "worker_init_fn": _start_worker,
