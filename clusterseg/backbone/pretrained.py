@@ -108,10 +108,8 @@ def _fitted(name: str, value: Tensor, target: Tensor) -> Tensor:
     return value
 
 
-def _other_classes(
-    found: Mapping[str, Tensor], targets: Mapping[str, Tensor], num_classes: int
-) -> tuple[str, ...]:
-    """The tensors of a classifier for another number of classes: only their first axis differs, and it is the classes."""
+def _other_classes(found: Mapping[str, Tensor], targets: Mapping[str, Tensor], num_classes: int) -> tuple[str, ...]:
+    """A classifier's tensors for another number of classes: they differ in their first axis only, the classes."""
     other = {
         name: len(value)
         for name, value in found.items()

@@ -7,10 +7,10 @@ from clusterseg.callbacks.gradients import GradientNorm
 from clusterseg.callbacks.moved import MovedRun
 from clusterseg.callbacks.outcome import RunOutcome
 from clusterseg.callbacks.pictures import BevPictures
+from clusterseg.callbacks.position import EpochPosition
 from clusterseg.callbacks.preemption import Preempted, Preemption
 from clusterseg.callbacks.progress import LineProgress, Throughput, progress
 from clusterseg.callbacks.pruning import Pruning
-from clusterseg.callbacks.position import EpochPosition
 from clusterseg.callbacks.resume import LastCheckpoint, RandomStates
 from clusterseg.callbacks.system import SystemFigures
 

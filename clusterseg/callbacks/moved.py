@@ -63,7 +63,9 @@ def moved_state(state: Mapping[str, Any], key: str, source: Path, target: Path) 
 
 def _within(path: str, folder: PurePath) -> PurePath:
     """The place of a file in the folder of checkpoints."""
-    return PurePath(path).relative_to(folder) if PurePath(path).is_relative_to(folder) else PurePath(PurePath(path).name)
+    return (
+        PurePath(path).relative_to(folder) if PurePath(path).is_relative_to(folder) else PurePath(PurePath(path).name)
+    )
 
 
 def _scores(path: Path, key: str, score: Any) -> bool:

@@ -44,6 +44,9 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
         return _unknown_choice(*choice.groups())
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
+    several = re.match(r"Ambiguous value for argument '(.+)'", said)
+    if several:  # a sweep without -m, or a comma in a name
+        return _unparsed(several[1])
     if said.startswith("Config group override must be a string"):
         return f"a group takes the name of a choice, such as trainer=cpu, not a number\n{ADVICE}"
     key = re.match(r"Could not (?:override|delete from config\.) '(.+?)'", said)

@@ -109,7 +109,7 @@ def list_scans(
         meant = [name for name in present if name not in wanted and _as_number(name) in missing]
         remedy = f"{key}=[{','.join(_quoted(name) for name in meant or present)}]"
         if meant:
-            told = f"{', '.join(meant)} was read as a number; in quotes it is the name: \"{remedy}\""
+            told = f'{", ".join(meant)} was read as a number; in quotes it is the name: "{remedy}"'
         else:
             shell = '"' if "'" in remedy else ""
             told = f"Download them, or list those to use: {shell}{remedy}{shell}"

@@ -39,7 +39,8 @@ class PipedBatch:
 
     def unpack(self) -> Batch:
         """Return the batch."""
-        return Batch(**{name: torch.from_numpy(array) for name, array in self.arrays.items()}, **self.batch)
+        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        return Batch(**tensors, **self.batch)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; the DataLoader calls this."""

@@ -21,7 +21,7 @@ LOST = re.compile(r"gloo.*(Connection|closed|reset|Timed out)|NCCL.*(abort|remot
 
 @contextmanager
 def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
-    """Turn the faults of a run into one message each: input gone, a worker stuck, it or a rank killed, a GPU's memory full.
+    """Turn the faults of a run into one message each: input gone, a worker or a rank killed, a GPU's memory full.
 
     Args:
         run_dir: The run folder.

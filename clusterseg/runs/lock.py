@@ -147,7 +147,7 @@ class FolderLock:
 
 
 def is_worked_in(folder: Path) -> bool:
-    """Whether a process of this host holds the lock of a folder; for the folders of a sweep whose own process is gone."""
+    """Whether a live process of this host holds a folder; for the jobs of a sweep that is itself gone."""
     try:
         holder = read_holder((folder / FILE).read_text())
     except OSError:
