@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("train default", "train named", "sweep default", "sweep named", "predict named")
 SETTINGS = [
     "data=streets",
-    "data.recipe={scans: 3, azimuths: 200, beams: 24, sequences: [0, 8]}",
+    "data.recipe={scans: 3, azimuths: 200, beams: 16, sequences: [0, 8]}",
     "data.sequences={train: [0], val: [8]}",
     "data.batch_size=1",
     "model/backbone=spvnas_small",
@@ -55,7 +55,7 @@ def commands(kind: str, folder: Path, seed: int, more: list[str]) -> tuple[str, 
         return "predict.py", [f"ckpt={ckpt}", f"input={source}", f"output={folder / 'labels'}", "trainer=cpu"]
     settings = [*SETTINGS, f"data.root={folder.parent / 'streets'}", *more]
     sweep = kind.startswith("sweep")
-    settings += ["-m", f"seed={2 * seed},{2 * seed + 1}"] if sweep else [f"seed={seed}"]
+    settings = ["-m", *settings, f"seed={2 * seed},{2 * seed + 1}"] if sweep else [*settings, f"seed={seed}"]
     if kind.endswith("named"):
         settings.append(f"hydra.{'sweep' if sweep else 'run'}.dir={folder / 'named'}")
     return "train.py", settings

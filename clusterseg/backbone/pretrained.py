@@ -82,8 +82,7 @@ def load_pretrained(
     if not strict:
         found = {name: value for name, value in found.items() if name not in classifier}
     report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused), () if strict else classifier)
-    _refuse_other_classes(path, found, classifier, backbone.num_classes)
-    _refuse(path, report, found, targets, strict)
+    _refuse(path, report, found, targets, strict, classifier if strict else ())
     with torch.no_grad():
         for name, value in found.items():
             targets[name].copy_(value)
@@ -120,26 +119,24 @@ def _other_classes(found: Mapping[str, Tensor], targets: Mapping[str, Tensor], n
     return tuple(other) if len(set(other.values())) == 1 else ()
 
 
-def _refuse_other_classes(
-    path: str | Path, found: Mapping[str, Tensor], classifier: Sequence[str], num_classes: int
-) -> None:
-    """Refuse a classifier of other classes that was not left out."""
-    different = [name for name in found if name in classifier]
-    if different:
-        raise UserError(
-            f"model.init_from={path} has {len(found[different[0]])} classes, this data {num_classes} "
-            f"({shown(different)}). To load all but the classifier, set model.init_strict=false"
-        )
-
-
 def _refuse(
-    path: str | Path, report: LoadReport, found: Mapping[str, Tensor], targets: Mapping[str, Tensor], strict: bool
+    path: str | Path,
+    report: LoadReport,
+    found: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    strict: bool,
+    classifier: Sequence[str],
 ) -> None:
     where = f"model.init_from={path}"
     if not report.matched:
         raise UserError(
             f"{where}: nothing in it matches this network. It holds {shown(report.unexpected + report.unused)}; "
             f"expected {shown(report.missing)}. Choose the network it is for: model=spvnas, spvcnn or minkunet"
+        )
+    if classifier and all(found[name].shape == targets[name].shape for name in found if name not in classifier):
+        raise UserError(
+            f"{where} has {len(found[classifier[0]])} classes, this data {len(targets[classifier[0]])} "
+            f"({shown(classifier)}). To load all but the classifier, set model.init_strict=false"
         )
     different = [
         f"{name} is {tuple(value.shape)}, expected {tuple(targets[name].shape)}"

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, LearningRateMonito
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.task import settings_explained
-from clusterseg.callbacks import EpochPosition, MovedRun, RandomStates, progress
+from clusterseg.callbacks import EpochPosition, LastCheckpoint, MovedRun, RandomStates, progress
 from clusterseg.runs.checkpoint import AtomicCheckpointIO
 
 log = logging.getLogger("clusterseg")
@@ -62,8 +62,13 @@ def build_callbacks(config: DictConfig, run_dir: Path, has_validation: bool) -> 
                 rank_zero_only(log.info)("nothing is validated: there is no %s.ckpt, last.ckpt counts", name)
                 continue
             callback.dirpath = str(run_dir / "checkpoints")
+            if callback._save_on_train_epoch_end is None and str(callback.monitor).startswith("val/"):
+                callback._save_on_train_epoch_end = (
+                    False  # at the validation itself: last.ckpt, written there, knows it
+                )
         callbacks.append(callback)
-    return callbacks
+    # The last checkpoint holds what the others have kept, so it comes after those that a user adds, too.
+    return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
 def log_short_runs(trainer: pl.Trainer, batches: int) -> None:

@@ -29,7 +29,8 @@ class EpochPosition(Callback):
         before = len(loader) - loader.batches_left
         if trainer.num_training_batches < len(loader):  # a limit counts batches
             before = max(before, progress.ready)
-        if before != progress.ready:
+        assert loader.batch_size is not None
+        if loader.scans_before != progress.ready * loader.batch_size * trainer.world_size:
             by = before - progress.ready
             for name in ("ready", "started", "processed", "completed"):  # the last may be one behind, and is to stay so
                 setattr(progress, name, getattr(progress, name) + by)

@@ -17,7 +17,7 @@ WRITTEN = (
     "dashboard.html",
     "clusters.*",
     "checkpoints/*.ckpt",
-    "pictures/*.png",
+    "pictures/*/step_*.png",
     "tensorboard/events.out.tfevents.*",
     "wandb/offline-run-*",
     "wandb/run-*",

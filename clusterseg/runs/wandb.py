@@ -65,7 +65,7 @@ class WandbRun(WandbLogger):
         """The run; begun when it is first asked for."""
         if self._experiment is None:
             self._experiment = self._begin()
-            with suppress(UserError):
+            with suppress(UserError):  # the folder is full, which the next checkpoint tells
                 write_file(Path(str(self.save_dir)) / RUN, json.dumps({"id": self._experiment.id}) + "\n")
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
