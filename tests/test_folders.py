@@ -207,3 +207,11 @@ def test_an_evaluation_does_not_replace_the_configuration_of_a_training(
     with pytest.raises(SystemExit):
         command("evaluate", ["ckpt=none", f"hydra.run.dir={tmp_path}"], ["evaluate.py"])
     assert "is that of a training" in capfd.readouterr().err
+
+
+def test_paths_are_relative_to_where_the_command_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[Path] = []
+    monkeypatch.setattr("clusterseg.commands.train.train", lambda config, folder: seen.extend([Path.cwd(), folder]))
+    command("train", ["hydra.run.dir=run", "hydra.job.chdir=true"], ["train.py"])
+    assert seen == [tmp_path, tmp_path / "run"]

@@ -159,4 +159,12 @@ def _sizes(folder: Path, suffix: str) -> dict[str, int]:
         return {}
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name.endswith(suffix) and not entry.name.startswith(".")]
-        return {entry.name[: -len(suffix)]: entry.stat().st_size for entry in sorted(found, key=lambda e: e.name)}
+        return {entry.name[: -len(suffix)]: _size(entry) for entry in sorted(found, key=lambda e: e.name)}
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError as error:
+        broken = "the link leads nowhere" if entry.is_symlink() else "check the disk"
+        raise UserError(f"{entry.path}: cannot be read ({error.strerror}; {broken}); mend it or remove it") from error

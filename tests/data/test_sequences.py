@@ -110,3 +110,10 @@ def test_a_name_that_is_read_as_a_number(make_root: MakeRoot, name: str, read: i
 def test_a_name_that_is_read_as_another_kind_of_number() -> None:
     with pytest.raises(UserError, match=rf"1000\.0 is not a sequence.*in quotes: \"{KEY}=\['NAME'\]\""):
         sequence_names([1e3], KEY)
+
+
+def test_a_link_that_leads_nowhere(make_root: MakeRoot) -> None:
+    root = make_root({"00": 1})
+    (root / "00" / "velodyne" / "000009.bin").symlink_to("/nowhere")
+    with pytest.raises(UserError, match=r"000009\.bin: cannot be read .*leads nowhere\); mend it or remove it"):
+        list_scans(root, ["00"], KEY, require_labels=True)
