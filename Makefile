@@ -14,7 +14,7 @@ setup: .venv/installed
 	@touch $@
 
 demo: setup
-	$(BIN)/python train.py experiment=demo model.cluster.ramp_steps=50 hydra.run.dir=outputs/demo
+	$(BIN)/python train.py experiment=demo model.cluster.ramp_steps=50 hydra.run.dir=outputs/demo overwrite=true
 	$(BIN)/python evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt hydra.run.dir=outputs/demo/evaluation
 	@echo
 	@echo "The run:        outputs/demo (config.yaml, metrics.csv, checkpoints, clusters.png)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clusterseg.sweeps.optuna import Direction
 
 log = logging.getLogger("clusterseg")
+SWEEP = "sweep"  # attribute of a trial: where it was begun
 
 
 class OptunaSweeper(Sweeper):
@@ -82,9 +84,12 @@ class OptunaSweeper(Sweeper):
         fixed, space = self._search_space(arguments)
         self.folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, self.folder / "multirun.yaml")
-        _end_abandoned(study)
+        mine = _place(self.folder, self.storage)
+        _end_abandoned(study, mine)
         for start in range(0, self.n_trials, self.n_jobs):
             trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - start))]
+            for trial in trials:
+                trial.set_user_attr(SWEEP, mine)
             jobs = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
             assert self.launcher is not None
             returns = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
@@ -142,12 +147,21 @@ def distribution(override: Override) -> BaseDistribution:
     return CategoricalDistribution(values)
 
 
-def _end_abandoned(study: Study) -> None:
-    """Call failed what an earlier sweep in the same folder left running when it was killed."""
+def _place(folder: Path, storage: str) -> str:
+    """The folder of a sweep as its study remembers it: seen from the storage, for both may be moved together."""
+    return str(folder.absolute()) if "://" in storage else os.path.relpath(folder, Path(storage).parent)
+
+
+def _end_abandoned(study: Study, sweep: str) -> None:
+    """Call failed what an earlier sweep in the same folder left running when it was killed.
+
+    Trials of other folders are left alone: their sweeps may share the study, and be alive.
+    """
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.user_attrs.get(SWEEP, sweep) == sweep:
+            study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _tell(study: Study, number: int, returned: JobReturn) -> None:

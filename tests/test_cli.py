@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from tiny import write_control, write_dataset
 
 from clusterseg.commands.front_door import run as command
@@ -138,3 +140,22 @@ def test_control_file_that_does_not_exist(fails: Run) -> None:
     said = fails("model.backbone.control=nowhere.json")
     assert "nowhere.json" in said
     assert "model.backbone.control" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["epoch=1-step=4.ckpt", "best (copy).ckpt", "a,b.ckpt", "x#1.ckpt", "it's.ckpt", "ü[1].ckpt"]
+)
+def test_a_path_that_needs_quotes_is_shown_in_them(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is shown is what a shell takes, and then names the file."""
+    with pytest.raises(SystemExit):
+        command("evaluate", [f"ckpt={name}", f"hydra.run.dir={tmp_path}"], ["evaluate.py"])
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    if "shell: " in said:
+        (argument,) = shlex.split(said.partition("shell: ")[2].strip())
+        assert argument == f'ckpt="{name}"'
+        assert OverridesParser.create().parse_override(argument).value() == name
+    else:
+        assert f"{name}: no such file" in said, "Hydra takes it as it is"

@@ -200,6 +200,17 @@ def test_an_unreachable_server_is_told_and_the_run_goes_on(
     assert [path.name for path in (tmp_path / "pictures" / "08_000000").iterdir()] == ["step_000001.png"]
 
 
+def test_the_parts_of_a_resumed_run_have_one_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    ids = []
+    for resumed in (False, True, True, False):
+        logger = wandb_logger(tmp_path)
+        logger.go_on(resumed)
+        ids.append(logger.experiment.id)
+        logger.finalize("success")
+    assert ids[0] == ids[1] == ids[2] != ids[3]
+
+
 @pytest.mark.parametrize(("mode", "key", "expected"), [("online", "", "offline"), ("disabled", "0" * 40, "disabled")])
 def test_it_never_asks_for_a_login(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, key: str, expected: str

@@ -127,8 +127,24 @@ def test_without_validation_there_is_no_best(folder: Path, tmp_path: Path) -> No
 
 def test_a_new_run_in_an_old_folder_starts_its_metrics_anew(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        train(training(folder, "trainer.max_epochs=1"), tmp_path)
+        train(training(folder, "trainer.max_epochs=1", "overwrite=true"), tmp_path)
     assert len([row for row in rows(tmp_path) if row["val/miou"]]) == 1
+
+
+def test_an_old_run_is_not_replaced_unless_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    train(training(folder, "trainer.max_steps=1"), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=r"has finished.*ckpt=last.*hydra\.run\.dir=DIR.*overwrite=true"):
+        train(training(folder, "seed=2"), tmp_path)
+    with pytest.raises(UserError, match=r"leave one of them out"):
+        train(training(folder, "ckpt=last", "overwrite=true"), tmp_path)
+    with pytest.raises(UserError, match=r"no such folder"):
+        train(training(folder, "overwrite=true", f"data.root={tmp_path / 'none'}"), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    train(training(folder, "overwrite=true", "trainer.max_steps=1", "data.sequences.val=[]"), tmp_path)
+    assert (tmp_path / "notes.txt").is_file()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"], "best.ckpt was the old run's"
 
 
 @pytest.mark.parametrize("logger", ["none", "tensorboard", "wandb"])

@@ -25,10 +25,10 @@ STEPS_BEFORE = 2
 
 
 class Fault(Callback):
-    """After two steps, removes the data, or kills a loader worker."""
+    """After two steps, removes the data, or kills or stops a loader worker."""
 
-    def __init__(self, remove: str | None = None) -> None:
-        self.remove = remove
+    def __init__(self, remove: str | None = None, number: int = signal.SIGKILL) -> None:
+        self.remove, self.number = remove, number
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.global_step != STEPS_BEFORE:
@@ -37,10 +37,10 @@ class Fault(Callback):
             shutil.rmtree(self.remove)
         else:
             (worker,) = multiprocessing.active_children()
-            os.kill(worker.pid or 0, signal.SIGKILL)
+            os.kill(worker.pid or 0, self.number)
 
 
-def settings(folder: Path, workers: int, **fault: str) -> DictConfig:
+def settings(folder: Path, workers: int, **fault: object) -> DictConfig:
     """A run with many scans, so that workers cannot have read all of them ahead."""
     config = configure(
         "train",
@@ -77,6 +77,15 @@ def test_a_fault_of_the_input_ends_in_one_message(folder: Path, workers: int, fa
     assert len(told.splitlines()) == 2
     saved = STEPS_BEFORE - (fault == "worker")  # the news may come before the step is saved
     assert torch.load(last, weights_only=True)["global_step"] >= saved
+
+
+def test_a_worker_that_hangs_ends_in_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clusterseg.data.watch.SECONDS", 3)
+    with pytest.raises(UserError, match=r"(?s)have sent none for 3 s.*data\.num_workers=0\nThe last checkpoint is"):
+        train(settings(folder, 1, number=int(signal.SIGSTOP)), folder / "run")
+    for process in multiprocessing.active_children():
+        process.join(5)
+    assert not multiprocessing.active_children(), "the end of the process would wait for it"
 
 
 @pytest.fixture

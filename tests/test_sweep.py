@@ -193,6 +193,20 @@ def test_optuna_completes_prunes_and_fails_trials(sweep: Sweep, tmp_path: Path) 
     assert (best.best_trial, best.best_value) == (0, pytest.approx(trials[0].value))
 
 
+def test_a_sweep_ends_the_abandoned_trials_of_its_own_folder_only(tmp_path: Path) -> None:
+    """Others may share the study, and go on."""
+    optuna = pytest.importorskip("optuna")
+    from hydra_plugins.clusterseg_optuna import SWEEP, _end_abandoned, _place
+
+    assert _place(tmp_path / "a", str(tmp_path / "a" / "study.journal")) == ".", "so it may be moved"
+    study = optuna.create_study()
+    for sweep in (".", "../other"):
+        study.ask().set_user_attr(SWEEP, sweep)
+    _end_abandoned(study, ".")
+    states = optuna.trial.TrialState
+    assert [trial.state for trial in study.trials] == [states.FAIL, states.RUNNING]
+
+
 @pytest.mark.parametrize(
     ("sweep_", "low", "high", "log", "step", "kind"),
     [

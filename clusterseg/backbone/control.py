@@ -63,7 +63,7 @@ def read_control(control: str | Path | Mapping[str, Any]) -> dict[str, Any]:
         return {str(key): value for key, value in control.items()}
     path = Path(control)
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(
             f"control file {path} does not exist: give model.backbone.control a path to a net.config"

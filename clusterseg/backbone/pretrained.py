@@ -29,6 +29,7 @@ class LoadReport:
         unexpected: In the file, of no use to the network.
         unused: In the file and known: dead weight of the original, or a projection where the task has no cluster head.
         kind: What the file is, in words.
+        other_classes: In both, of another number of classes, and so left as they were drawn.
     """
 
     matched: tuple[str, ...]
@@ -36,12 +37,15 @@ class LoadReport:
     unexpected: tuple[str, ...]
     unused: tuple[str, ...]
     kind: str = "a state dict"
+    other_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [self.kind, f"{len(self.matched)} tensors matched"]
         for kind in ("missing", "unexpected", "unused"):
             names = getattr(self, kind)
             parts.append(f"{len(names)} {kind}{': ' + shown(names) if names else ''}")
+        if self.other_classes:
+            parts.append(f"not loaded, for it has other classes, and so trained anew: {shown(self.other_classes)}")
         return "; ".join(parts)
 
 
@@ -78,8 +82,12 @@ def load_pretrained(
             known = given in layout.unused or given.startswith("proj.")
             (unused if known else unexpected).append(given)
     missing = [name for name in targets if name not in found]
-    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused), weights.kind)
-    _refuse(path, report, found, targets, strict)
+    classifier = _other_classes(found, targets, backbone.num_classes)
+    if not strict:
+        found = {name: value for name, value in found.items() if name not in classifier}
+    left_out = () if strict else classifier
+    report = LoadReport(tuple(found), tuple(missing), tuple(unexpected), tuple(unused), weights.kind, left_out)
+    _refuse(path, report, found, targets, strict, classifier if strict else ())
     with torch.no_grad():
         for name, value in found.items():
             targets[name].copy_(value)
@@ -104,8 +112,25 @@ def _fitted(name: str, value: Tensor, target: Tensor) -> Tensor:
     return value
 
 
+def _other_classes(found: Mapping[str, Tensor], targets: Mapping[str, Tensor], num_classes: int) -> tuple[str, ...]:
+    """A classifier's tensors for another number of classes: they differ in their first axis only, the classes."""
+    other = {
+        name: len(value)
+        for name, value in found.items()
+        if value.shape != targets[name].shape
+        and value.shape[1:] == targets[name].shape[1:]
+        and targets[name].shape[:1] == (num_classes,)
+    }
+    return tuple(other) if len(set(other.values())) == 1 else ()
+
+
 def _refuse(
-    path: str | Path, report: LoadReport, found: Mapping[str, Tensor], targets: Mapping[str, Tensor], strict: bool
+    path: str | Path,
+    report: LoadReport,
+    found: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    strict: bool,
+    classifier: Sequence[str],
 ) -> None:
     where = f"model.init_from={path} ({report.kind})"
     if not report.matched:
@@ -113,6 +138,11 @@ def _refuse(
             f"{where}: nothing in it matches this network. It holds {shown(report.unexpected + report.unused)}; "
             f"expected {shown(report.missing)}. Choose the network it is for: model=spvnas, spvcnn or minkunet. "
             f"Checkpoints of {', '.join(project.title for project in PROJECTS.values())} and our own are read"
+        )
+    if classifier and all(found[name].shape == targets[name].shape for name in found if name not in classifier):
+        raise UserError(
+            f"{where} has {len(found[classifier[0]])} classes, this data {len(targets[classifier[0]])} "
+            f"({shown(classifier)}). To load all but the classifier, set model.init_strict=false"
         )
     different = [
         f"{name} is {tuple(value.shape)}, expected {tuple(targets[name].shape)}"

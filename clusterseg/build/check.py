@@ -21,6 +21,7 @@ SETTINGS: dict[str, Any] = {
     "deterministic": bool | Literal["warn"],
     "on_nan": Literal["stop", "skip"],
     "ckpt": str | None,
+    "overwrite": bool,
     "model.init_from": str | None,
     "model.init_strict": bool,
 }

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, LearningRateMonito
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.task import settings_explained
-from clusterseg.callbacks import RandomStates, progress
+from clusterseg.callbacks import EpochPosition, LastCheckpoint, MovedRun, RandomStates, progress
 from clusterseg.config.signatures import nearest
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.errors import UserError
@@ -57,7 +57,7 @@ def build_callbacks(config: DictConfig, run_dir: Path, data: ScanDataModule) -> 
     wrong = [*_monitors(settings, data)]
     if wrong:
         raise UserError("\n".join(wrong))
-    callbacks: list[Callback] = [progress(), RandomStates()]
+    callbacks: list[Callback] = [progress(), RandomStates(), MovedRun(), EpochPosition()]
     with settings_explained():
         made = {
             name: callback(folder=run_dir) if isinstance(callback, partial) else callback
@@ -71,8 +71,13 @@ def build_callbacks(config: DictConfig, run_dir: Path, data: ScanDataModule) -> 
                 rank_zero_only(log.info)("nothing is validated: there is no %s.ckpt, last.ckpt counts", name)
                 continue
             callback.dirpath = str(run_dir / "checkpoints")
+            if callback._save_on_train_epoch_end is None and str(callback.monitor).startswith("val/"):
+                callback._save_on_train_epoch_end = (
+                    False  # at the validation itself: last.ckpt, written there, knows it
+                )
         callbacks.append(callback)
-    return callbacks
+    # The last checkpoint holds what the others have kept, so it comes after those that a user adds, too.
+    return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
 def _monitors(callbacks: Mapping[Any, Any], data: ScanDataModule) -> Iterator[str]:

@@ -5,8 +5,10 @@ from clusterseg.callbacks.dashboard import Dashboard
 from clusterseg.callbacks.ema import AveragedWeights
 from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradients import GradientNorm
+from clusterseg.callbacks.moved import MovedRun
 from clusterseg.callbacks.outcome import RunOutcome
 from clusterseg.callbacks.pictures import BevPictures
+from clusterseg.callbacks.position import EpochPosition
 from clusterseg.callbacks.preemption import Preempted, Preemption
 from clusterseg.callbacks.progress import LineProgress, Throughput, progress
 from clusterseg.callbacks.pruning import Pruning
@@ -18,10 +20,12 @@ __all__ = [
     "BevPictures",
     "ClusterReport",
     "Dashboard",
+    "EpochPosition",
     "FiniteLoss",
     "GradientNorm",
     "LastCheckpoint",
     "LineProgress",
+    "MovedRun",
     "Preempted",
     "Preemption",
     "Pruning",

@@ -22,6 +22,7 @@ from clusterseg.predict.metrics import Tally
 from clusterseg.predict.submission import LabelWriter, conclude, pack
 from clusterseg.predict.task import PredictedScan, PredictionTask, Sink
 from clusterseg.predict.voter import Voter
+from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config
 from clusterseg.viz.confusion import write_confusion
 from clusterseg.viz.gallery import Gallery
@@ -81,7 +82,8 @@ def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]
     sinks: list[Sink] = [gallery, labels] if config.split == "test" else [gallery]
     voter = Voter(networks.networks, parts.views, networks.inputs.voxel_size)
     task = PredictionTask(voter, label_map.num_classes, sinks)
-    parts.trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
+    with explained(run_dir, resumed=False):
+        parts.trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
     tally, scans = task.tally_of_all(), gallery.of_all()
     facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
     result = as_dict(tally, label_map.class_names) | task.cost_of_all() | facts

@@ -104,6 +104,8 @@ def with_keys(command: Command, arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     plain = [argument for argument in arguments if _is_plain(argument)]
     others = [argument for argument in arguments if argument not in plain]
+    from clusterseg.config.suggestions import quoted
+
     values = [quoted(argument) for argument in plain]
     if not values:
         return others
@@ -116,9 +118,3 @@ def _is_plain(argument: str) -> bool:
     if argument.startswith("-"):
         return False
     return (not re.match(r"[~+]{0,2}[\w./@-]+=", argument) and not argument.startswith("~")) or Path(argument).exists()
-
-
-def quoted(text: str) -> str:
-    """Quote a value for Hydra's grammar, in which `=`, commas, brackets and spaces mean something."""
-    escaped = re.sub(r'(\\+)(?="|$)', lambda slashes: slashes[1] * 2, text).replace('"', '\\"')
-    return f'"{escaped}"'

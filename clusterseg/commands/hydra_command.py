@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from clusterseg.config.suggestions import composition_mistake
 from clusterseg.errors import UserError
 from clusterseg.files import CONF
 from clusterseg.sweeps.callback import ending_sweep, objective, one_job, record_failure
+from clusterseg.sweeps.folders import holding_folders
 
 Function = Callable[[DictConfig, Path], Any]
 
@@ -50,7 +52,7 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
         folder = Path(HydraConfig.get().runtime.output_dir)
         ours[0] = True
         try:
-            with one_job(folder, program):
+            with one_job(folder, program), original_folder():
                 result = objective(config, function(config, folder))
         except Exception as error:
             result = None
@@ -63,7 +65,7 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
 
     sys.argv = [program[0], *arguments]  # what Hydra reads
     try:
-        with ending_sweep(mistakes):
+        with holding_folders(), ending_sweep(mistakes):
             main()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -81,6 +83,17 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
         print(f"error: {mistake}", file=sys.stderr)
     if mistakes:
         sys.exit(2)
+
+
+@contextmanager
+def original_folder() -> Iterator[None]:
+    """Be where the command was given: paths are relative to there, whatever `hydra.job.chdir` says."""
+    here = os.getcwd()
+    os.chdir(HydraConfig.get().runtime.cwd)
+    try:
+        yield
+    finally:
+        os.chdir(here)
 
 
 def _explained(error: Exception) -> str:

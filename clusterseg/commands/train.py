@@ -13,9 +13,12 @@ from clusterseg.build.prepare import prepare
 from clusterseg.build.training import Parts, build
 from clusterseg.config.determinism import statement
 from clusterseg.distributed import end_with_parent
+from clusterseg.runs.earlier import remove_run, require_free
 from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config
+from clusterseg.runs.lock import working_in
 from clusterseg.runs.loggers import CsvLogger
+from clusterseg.runs.wandb import WandbRun
 
 log = logging.getLogger("clusterseg")
 
@@ -31,18 +34,23 @@ def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
     """
     end_with_parent()
     config = prepare(config)
-    parts = build(config, run_dir)
-    return fit(parts)
+    with working_in(run_dir):
+        require_free(run_dir, config.ckpt, config.overwrite)
+        return fit(build(config, run_dir))
 
 
 def fit(parts: Parts) -> dict[str, float]:
     """Run a training; see `train`."""
+    if parts.config.overwrite:
+        rank_zero_only(remove_run)(parts.run_dir)
     save_config(parts.config, parts.run_dir)
     describe(parts)
     for logger in parts.trainer.loggers:
-        logger.log_hyperparams(dict(parts.task.stored_config))
         if isinstance(logger, CsvLogger):
             logger.start_at(parts.first_step)
+        elif isinstance(logger, WandbRun):
+            logger.go_on(resumed=parts.resume is not None)
+        logger.log_hyperparams(dict(parts.task.stored_config))
     with explained(parts.run_dir, resumed=parts.resume is not None):
         parts.trainer.fit(parts.task, datamodule=parts.data, ckpt_path=parts.resume, weights_only=True)
     metrics = parts.trainer.callback_metrics

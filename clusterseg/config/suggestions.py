@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -42,9 +43,10 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
     if choice:
         return _unknown_choice(*choice.groups())
     if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override}: not of the form key=value; lists are written key=[a,b], text with spaces 'key=\"a b\"'"
-        )
+        return _unparsed(error.override)
+    several = re.match(r"Ambiguous value for argument '(.+)'", said)
+    if several:  # a sweep without -m, or a comma in a name
+        return _unparsed(several[1])
     if said.startswith("Config group override must be a string"):
         return f"a group takes the name of a choice, such as trainer=cpu, not a number\n{ADVICE}"
     key = re.match(r"Could not (?:override|delete from config\.) '(.+?)'", said)
@@ -53,6 +55,17 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
     others = [text for text in overrides if not text.startswith(f"{key[1]}=")]
     config, groups = _composed(conf, config_name, others)
     return f"{_unknown_key(key[1], config, groups)}\n{ADVICE}"
+
+
+def _unparsed(override: str) -> str:
+    """What to type in the place of an override that Hydra cannot read, or reads as a list of jobs to sweep over."""
+    key, equals, value = override.partition("=")
+    if not equals or not value or value[0] in "[{\"'":
+        return f"{override}: not of the form key=value; lists are written key=[a,b], text with spaces 'key=\"a b\"'"
+    return (
+        f"{override}: a value with any of = , ( ) [ ] {{ }} # : or quotes in it is quoted itself, and then for the "
+        f"shell: {shlex.quote(f'{key}={quoted(value)}')}"
+    )
 
 
 def _unknown_choice(group: str, choice: str, listed: str) -> str:
@@ -111,3 +124,9 @@ def _keys(config: Any, path: str = "") -> Iterator[str]:
 def _prefixes(key: str) -> list[str]:
     parts = key.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def quoted(text: str) -> str:
+    """Quote a value for Hydra's grammar, in which `=`, commas, brackets and spaces mean something."""
+    escaped = re.sub(r'(\\+)(?="|$)', lambda slashes: slashes[1] * 2, text).replace('"', '\\"')
+    return f'"{escaped}"'

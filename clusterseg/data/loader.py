@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -11,15 +12,27 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from clusterseg.data.batch import Batch, collate
+from clusterseg.data.batch import Batch
 from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.sampler import EvalSampler, TrainSampler
+from clusterseg.data.transport import collate_and_send, receive
+from clusterseg.data.watch import watched
 
 SECONDS_LEFT = 300  # for a worker after the first SIGTERM
 
 
-class TrainLoader(DataLoader):
-    """A DataLoader whose state is (epoch, samples handed out), which Lightning stores in a checkpoint.
+class ScanLoader(DataLoader):
+    """A DataLoader that hands out batches, whichever way they came from its workers, and waits for none for ever."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        return map(receive, watched(super().__iter__()))
+
+
+class TrainLoader(ScanLoader):
+    """A DataLoader whose state is (epoch, scans that all ranks have had), which Lightning stores in a checkpoint.
+
+    A run that is resumed in the middle of an epoch goes on in its order of scans after those, each of which it has had
+    once; on another number of ranks, or in batches of another size, as well.
 
     Args:
         dataset: What to load.
@@ -38,20 +51,32 @@ class TrainLoader(DataLoader):
     def _count(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         self._epoch, self._handed_out = self._train_sampler.epoch, self._train_sampler.start
         for batch in batches:
-            self._handed_out += batch.num_scans
+            self._handed_out += batch.num_scans * self._train_sampler.world_size
             yield batch
 
+    @property
+    def scans_before(self) -> int:
+        """Scans of the current epoch that all ranks had had before it was resumed; 0 where it is whole."""
+        return self._train_sampler.start
+
+    @property
+    def batches_left(self) -> int:
+        """Batches of the current epoch from where it is begun or resumed."""
+        assert self.batch_size is not None
+        return math.ceil(self._train_sampler.left / self.batch_size)
+
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch and how many samples of this rank it has handed out."""
-        return {"epoch": self._epoch, "samples": self._handed_out}
+        """Return the epoch and how many scans of it all ranks together have been handed out."""
+        return {"epoch": self._epoch, "scans": self._handed_out}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the samples already handed out; after the last one, with the next epoch."""
-        epoch, samples = state_dict["epoch"], state_dict["samples"]
-        if samples >= len(self._train_sampler):
-            epoch, samples = epoch + 1, 0
-        self._train_sampler.resume(epoch, samples)
-        self._epoch, self._handed_out = epoch, samples
+        """Go on after the scans already handed out; after the last one, with the next epoch."""
+        sampler, epoch = self._train_sampler, state_dict["epoch"]
+        scans = state_dict["scans"] if "scans" in state_dict else state_dict["samples"] * sampler.world_size
+        if scans >= sampler.num_samples:
+            epoch, scans = epoch + 1, 0
+        sampler.resume(epoch, scans)
+        self._epoch, self._handed_out = epoch, scans
 
 
 def train_loader(dataset: ScanDataset, sampler: TrainSampler, **options: Any) -> TrainLoader:
@@ -67,14 +92,14 @@ def eval_loader(dataset: ScanDataset, sampler: EvalSampler, **options: Any) -> D
         sampler: The order.
         **options: batch_size, num_workers, pin_memory, persistent_workers.
     """
-    return DataLoader(dataset, sampler=sampler, **_common(**options))
+    return ScanLoader(dataset, sampler=sampler, **_common(**options))
 
 
 def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_workers: bool) -> dict[str, Any]:
     return {
         "batch_size": batch_size,
         "num_workers": num_workers,
-        "collate_fn": collate,
+        "collate_fn": collate_and_send,
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
         "worker_init_fn": _start_worker,

@@ -23,7 +23,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         rank: This process, 0..world_size-1.
         world_size: Number of processes.
         epoch: The epoch to begin with.
-        start: Samples of this rank to skip in that epoch, for a resume in the middle of it.
+        start: Samples of all ranks to skip in that epoch, for a resume in the middle of it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         self.resume(epoch, start)
 
     def resume(self, epoch: int, start: int) -> None:
-        """Go on at an epoch, `start` samples of this rank into it; other epochs are whole."""
+        """Go on at an epoch, `start` samples of all ranks into it; other epochs are whole."""
         self.epoch = self._resumed_epoch = epoch
         self._start = start
 
@@ -53,8 +53,13 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
 
     @property
     def start(self) -> int:
-        """Samples of this rank that the current epoch leaves out at its beginning."""
+        """Samples of all ranks that the current epoch leaves out at its beginning."""
         return self._start if self.epoch == self._resumed_epoch else 0
+
+    @property
+    def left(self) -> int:
+        """Samples of this rank in the current epoch after `start`."""
+        return math.ceil(max(self.num_samples - self.start, 0) / self.world_size)
 
     def __len__(self) -> int:
         """Samples of this rank in a whole epoch, also where a resume skips some: the trainer counts on it."""
@@ -62,8 +67,8 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
-        padded = np.resize(order, len(self) * self.world_size)
-        mine = padded[self.rank :: self.world_size][self.start :]
+        padded = np.resize(order, self.start + self.left * self.world_size)
+        mine = padded[self.start + self.rank :: self.world_size]
         epoch, second = self.epoch, partners(self.seed, self.epoch, self.num_samples)
         return ((epoch, index, int(second[index])) for index in mine.tolist())
 

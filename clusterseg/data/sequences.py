@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,10 @@ def sequence_names(entries: Iterable[object] | int | str, key: str) -> tuple[str
     listed = [entries] if isinstance(entries, (int, str)) else list(entries)
     for entry in listed:
         if isinstance(entry, bool) or not isinstance(entry, (int, str)):
-            raise UserError(f"{key}: {entry!r} is not a sequence; list numbers or folder names, as {key}=[00,08]")
+            raise UserError(
+                f"{key}: {entry!r} is not a sequence; list numbers or folder names, as {key}=[00,08]; a name that is "
+                f"read as something else, such as 1e3 or true, in quotes: \"{key}=['NAME']\""
+            )
     names = tuple(str(entry).zfill(2) for entry in listed)
     if len(set(names)) != len(names):
         raise UserError(f"{key}={list(names)}: a sequence is listed twice; list each one once")
@@ -102,11 +106,30 @@ def list_scans(
     present = find_sequences(root)
     missing = [name for name in wanted if name not in present]
     if missing:
+        meant = [name for name in present if name not in wanted and _as_number(name) in missing]
+        remedy = f"{key}=[{','.join(_quoted(name) for name in meant or present)}]"
+        if meant:
+            told = f'{", ".join(meant)} was read as a number; in quotes it is the name: "{remedy}"'
+        else:
+            shell = '"' if "'" in remedy else ""
+            told = f"Download them, or list those to use: {shell}{remedy}{shell}"
         raise UserError(
-            f"data.root={root}: sequences {', '.join(missing)} are missing; present: {', '.join(present)}. "
-            f"Download them, or list those to use: {key}=[{','.join(present)}]"
+            f"data.root={root}: sequences {', '.join(missing)} are missing; present: {', '.join(present)}. {told}"
         )
     return [files for name in wanted for files in _scans_of(present[name], require_labels)]
+
+
+def _as_number(name: str) -> str | None:
+    """What becomes of a folder's name that is read as a number, such as 2011_09_26 or 007, once it is a name again."""
+    try:
+        return str(int(name)).zfill(2)
+    except ValueError:
+        return None
+
+
+def _quoted(name: str) -> str:
+    """A folder's name as a list on the command line takes it."""
+    return name if _as_number(name) == name or not re.fullmatch(r"[\d_.e+-]+", name) else f"'{name}'"
 
 
 def _scans_of(sequence: Path, require_labels: bool) -> list[ScanFiles]:
@@ -136,4 +159,12 @@ def _sizes(folder: Path, suffix: str) -> dict[str, int]:
         return {}
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name.endswith(suffix) and not entry.name.startswith(".")]
-        return {entry.name[: -len(suffix)]: entry.stat().st_size for entry in sorted(found, key=lambda e: e.name)}
+        return {entry.name[: -len(suffix)]: _size(entry) for entry in sorted(found, key=lambda e: e.name)}
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError as error:
+        broken = "the link leads nowhere" if entry.is_symlink() else "check the disk"
+        raise UserError(f"{entry.path}: cannot be read ({error.strerror}; {broken}); mend it or remove it") from error

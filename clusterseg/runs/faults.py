@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch.distributed import DistError
 
+from clusterseg.data.watch import end_workers
 from clusterseg.distributed import is_distributed, rank
 from clusterseg.errors import UserError
 
 WORKER = re.compile(r"DataLoader worker \((pid\S* [\d, ]+)\) (?:is killed by signal: ([^.]+)|exited unexpectedly)")
-
 LOST = re.compile(r"gloo.*(Connection|closed|reset|Timed out)|NCCL.*(abort|remote|timeout)", re.DOTALL | re.IGNORECASE)
 
 
@@ -51,6 +51,8 @@ def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
         else:
             raise
         raise UserError(told + how_to_resume(run_dir, before)) from error
+    finally:
+        end_workers()
 
 
 def _rank_lost(error: Exception) -> bool:
@@ -60,7 +62,8 @@ def _rank_lost(error: Exception) -> bool:
 
 def _worker_ended(error: Exception) -> str | None:
     """How a loader worker ended; None for another error. The news may also be that its pipe is broken."""
-    killed = WORKER.search(str(error))
+    during = error.__context__  # the news interrupts whatever is under way, which may stumble over that
+    killed = WORKER.search(str(error)) or WORKER.search(str(during))
     if killed:
         pid, signal = killed.groups()
         return f"({pid}) was killed ({signal})" if signal else f"({pid}) ended unexpectedly"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import netrc
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +20,14 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
+from clusterseg.errors import UserError
+from clusterseg.files import write_file
 from clusterseg.runs.checkpoint import PREVIOUS
 
 Mode = Literal["online", "offline", "disabled"]
 log = logging.getLogger("clusterseg")
 MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
+RUN = "wandb_run.json"  # in the run folder: the id of the run
 BEST = ("val/miou", "val/miou_present", "val/accuracy")
 
 
@@ -45,12 +50,23 @@ class WandbRun(WandbLogger):
         self.artifacts, self.timeout, self.finish_timeout = artifacts, timeout, finish_timeout
         self._broken = False
 
+    @rank_zero_only
+    def go_on(self, resumed: bool) -> None:
+        """Take the id under which an earlier part of a resumed run was logged, so that the parts are one run."""
+        path = Path(str(self.save_dir)) / RUN
+        if not resumed:
+            path.unlink(missing_ok=True)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            self._wandb_init["id"] = str(json.loads(path.read_text())["id"])
+
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The run; begun when it is first asked for."""
         if self._experiment is None:
             self._experiment = self._begin()
+            with suppress(UserError):  # the folder is full, which the next checkpoint tells
+                write_file(Path(str(self.save_dir)) / RUN, json.dumps({"id": self._experiment.id}) + "\n")
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
             for name in BEST:

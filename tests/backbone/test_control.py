@@ -33,6 +33,13 @@ def test_entries_beyond_the_depth_are_ignored() -> None:
     assert parse_control(table) == parse_control(control_table())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_as_editors_on_windows_leave_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "net.config"
+    path.write_bytes(json.dumps(control_table(), indent=1).replace("\n", "\r\n").encode(encoding))
+    assert parse_control(path) == parse_control(control_table())
+
+
 def refused(tmp_path: Path, text: str) -> str:
     """The message about a control file of this text; it must name the file."""
     path = tmp_path / "net.config"

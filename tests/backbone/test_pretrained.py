@@ -216,6 +216,25 @@ def test_part_of_a_network_needs_leave(tmp_path: Path, change: str) -> None:
     assert torch.equal(net.stem[0].kernel, network().stem[0].kernel)
 
 
+def test_a_classifier_of_other_classes_is_left_out_with_leave(tmp_path: Path) -> None:
+    """As everybody does who fine-tunes on own classes."""
+    state = published()
+    names = tuple(name for name in state if name.startswith("classifier"))
+    for name in names:
+        state[name] = torch.randn(17, *state[name].shape[1:])
+    message = refused(tmp_path, state)
+    assert "17 classes" in message and "model.init_strict=false" in message and "control" not in message
+    net, drawn = fresh(), fresh()
+    drawn.load_state_dict(net.state_dict())
+    report = load_pretrained(tmp_path / "file.pt", net, strict=False)
+    assert len(report.other_classes) == len(names) == 2
+    assert all(name in str(report) for name in report.other_classes)
+    ours, theirs = net.state_dict(), network().state_dict()
+    assert set(report.matched) | set(report.other_classes) == set(ours)
+    assert all(torch.equal(ours[name], theirs[name]) for name in report.matched)
+    assert all(torch.equal(ours[name], drawn.state_dict()[name]) for name in report.other_classes)
+
+
 def test_values_that_are_not_finite(tmp_path: Path) -> None:
     state = published()
     state["stem.4.bias"] = torch.full((8,), float("inf"))

@@ -110,7 +110,7 @@ def test_goes_on_in_the_middle_of_an_epoch(make_root: MakeRoot, num_workers: int
     for _ in range(2):
         next(batches)
     state = stopped.state_dict()
-    assert state == {"epoch": 2, "samples": 4}
+    assert state == {"epoch": 2, "scans": 4}
     resumed = loader(root, num_workers)
     resumed.load_state_dict(state)
     assert resumed.state_dict() == state and len(resumed) == 4

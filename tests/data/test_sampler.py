@@ -67,3 +67,17 @@ def test_evaluation_has_no_duplicates(num_samples: int, world_size: int) -> None
     assert sorted(i for s in ranks for i in indices(s)) == list(range(num_samples))
     assert [len(s) for s in ranks] == [len(indices(s)) for s in ranks]
     assert list(ranks[0])[:1] == [(0, 0)]
+
+
+@pytest.mark.parametrize("ranks", [(1, 2), (2, 1), (2, 3), (3, 3), (4, 1)])
+@pytest.mark.parametrize("each", [1, 2])
+def test_another_number_of_ranks_goes_on_in_the_order_of_scans(ranks: tuple[int, int], each: int) -> None:
+    """Every scan of the epoch once, but for those that fill up the last step of the ranks."""
+    before = [TrainSampler(13, seed=1, epoch=2, rank=r, world_size=ranks[0]) for r in range(ranks[0])]
+    had = [index for sampler in before for index in indices(sampler)[:each]]
+    after = [TrainSampler(13, seed=1, epoch=2, start=len(had), rank=r, world_size=ranks[1]) for r in range(ranks[1])]
+    dealt = [indices(sampler) for sampler in after]
+    assert {len(mine) for mine in dealt} == {sampler.left for sampler in after}
+    every = had + [index for mine in dealt for index in mine]
+    assert set(every) == set(range(13))
+    assert len(every) - 13 == -(13 - len(had)) % ranks[1]

@@ -96,3 +96,24 @@ def test_real_scans(shared: Path) -> None:
     files = list_scans(root, find_sequences(root), KEY, require_labels=True)
     assert len(files) == 40
     assert files == list_scans(root / "sequences", find_sequences(root), KEY, require_labels=True)
+
+
+@pytest.mark.parametrize("name, read", [("2011_09_26", 20110926), ("007", 7)])
+def test_a_name_that_is_read_as_a_number(make_root: MakeRoot, name: str, read: int) -> None:
+    """It is told how to write it; in quotes it is found."""
+    root = make_root({name: 1, "08": 1})
+    with pytest.raises(UserError, match=rf"{name} was read as a number.*\"{KEY}=\['{name}'\]\"$"):
+        list_scans(root, sequence_names([read], KEY), KEY, require_labels=True)
+    assert len(list_scans(root, sequence_names([name], KEY), KEY, require_labels=True)) == 1
+
+
+def test_a_name_that_is_read_as_another_kind_of_number() -> None:
+    with pytest.raises(UserError, match=rf"1000\.0 is not a sequence.*in quotes: \"{KEY}=\['NAME'\]\""):
+        sequence_names([1e3], KEY)
+
+
+def test_a_link_that_leads_nowhere(make_root: MakeRoot) -> None:
+    root = make_root({"00": 1})
+    (root / "00" / "velodyne" / "000009.bin").symlink_to("/nowhere")
+    with pytest.raises(UserError, match=r"000009\.bin: cannot be read .*leads nowhere\); mend it or remove it"):
+        list_scans(root, ["00"], KEY, require_labels=True)

@@ -1,0 +1,68 @@
+"""Loader processes that hang are ended: no run waits for them for ever, neither for a batch nor at its end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from torch.utils.data._utils.worker import _worker_loop
+
+from clusterseg.errors import UserError
+
+SECONDS = 600.0  # without a batch, after which loader processes count as stuck
+
+
+def watched(batches: Iterator[Any]) -> Iterator[Any]:
+    """Hand on the batches of a DataLoader's iterator.
+
+    PyTorch's own time limit is not enough: a process that hangs after it has announced a batch is asked for its memory,
+    without a limit.
+
+    Raises:
+        UserError: None came for `SECONDS`; the processes have been ended then.
+    """
+    workers = getattr(batches, "_workers", ())
+    while True:
+        with _limit(workers) if workers else nullcontext():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+        yield batch
+
+
+@contextmanager
+def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
+    """End the workers when the time is over; their end ends the waiting."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        for worker in workers:
+            worker.kill()
+
+    timer = threading.Timer(SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        if not over.is_set():
+            raise
+        raise UserError(
+            f"the processes that load scans have sent none for {SECONDS:g} s: the disk does not answer, or one of them "
+            "hangs; look at the disk and the machine's memory, or set data.num_workers=0"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def end_workers() -> None:
+    """End the loader processes that a DataLoader could not; at its own end Python would wait for them."""
+    for process in multiprocessing.active_children():
+        if getattr(process, "_target", None) is _worker_loop:
+            process.kill()
