@@ -26,7 +26,7 @@ from clusterseg.data.scan import read_labels, read_scan
 from clusterseg.data.voxelize import voxelize
 from clusterseg.losses import CrossEntropy, LovaszSoftmax
 from clusterseg.synthetic.lidar import Lidar
-from clusterseg.synthetic.scan import take_scan
+from clusterseg.synthetic.measure import take_scan
 from clusterseg.synthetic.town import build_town
 
 CLASS_NAMES = load_label_map("semantickitti").class_names

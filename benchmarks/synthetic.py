@@ -23,7 +23,7 @@ from rich.table import Table
 from clusterseg.synthetic import Recipe, write_streets
 from clusterseg.synthetic.labels import CLASS_OF, CLASSES
 from clusterseg.synthetic.lidar import Lidar
-from clusterseg.synthetic.scan import look, take_scan
+from clusterseg.synthetic.measure import look, take_scan
 from clusterseg.synthetic.town import build_town
 
 VOXEL = 0.05

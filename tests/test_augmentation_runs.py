@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg.build.check import check
+from clusterseg.build.refusals import check
 from clusterseg.commands.train import train
 from clusterseg.data.augment import InstanceCutMix, LaserMix, Mix3D, OneOf, PolarMix, RandomJitter
 from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale

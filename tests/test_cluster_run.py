@@ -14,7 +14,7 @@ from test_run import evaluating, rows
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg.callbacks.clusters import _Looked, _table
+from clusterseg.callbacks.cluster_report import _Looked, _table
 from clusterseg.commands.evaluate import evaluate
 from clusterseg.commands.train import train
 from clusterseg.errors import UserError
@@ -79,7 +79,7 @@ def test_a_report_that_cannot_be_made_does_not_fail_the_run(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("no picture today")
 
-    monkeypatch.setattr("clusterseg.callbacks.clusters.cluster_figure", broken)
+    monkeypatch.setattr("clusterseg.callbacks.cluster_report.cluster_figure", broken)
     with caplog.at_level("WARNING", "clusterseg"):
         train(clustering(folder, "trainer.max_steps=1", "trainer.max_epochs=-1"), tmp_path)
     assert "no report on the clusters: no picture today" in caplog.text

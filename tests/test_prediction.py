@@ -22,7 +22,7 @@ from clusterseg.commands.predict import predict
 from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.data.scan import read_labels, read_scan
 from clusterseg.errors import UserError
-from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.prediction import PredictedScan
 from clusterseg.predict.writer import without_unplaced
 
 REPOSITORY = Path(__file__).parents[1]

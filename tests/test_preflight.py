@@ -10,8 +10,8 @@ import torch
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
-from clusterseg.build.check import check
 from clusterseg.build.prepare import prepare
+from clusterseg.build.refusals import check
 from clusterseg.build.training import build
 from clusterseg.commands.front_door import run as command
 from clusterseg.commands.train import train

@@ -12,8 +12,8 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from clusterseg.build.check import check_trainer
 from clusterseg.build.ensemble import Networks, read_networks
+from clusterseg.build.refusals import check_trainer
 from clusterseg.build.task import plain
 from clusterseg.build.trainer import eval_trainer
 from clusterseg.config.signatures import mistakes

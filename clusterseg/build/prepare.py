@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from clusterseg.backbone.control import read_control
-from clusterseg.build.check import check
+from clusterseg.build.refusals import check
 from clusterseg.files import CONF
 
 

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
-from clusterseg.callbacks.gradients import gradient_norm
+from clusterseg.callbacks.gradient_norm import gradient_norm
 from clusterseg.distributed import gather_objects
 from clusterseg.errors import UserError
 from clusterseg.task import SegmentationTask

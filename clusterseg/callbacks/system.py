@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from clusterseg.predict.cost import peak_memory
+from clusterseg.predict.latency import peak_memory
 
 
 class SystemFigures(Callback):

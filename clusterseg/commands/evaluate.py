@@ -19,8 +19,8 @@ from clusterseg.errors import UserError
 from clusterseg.files import write_file
 from clusterseg.metrics import Scores
 from clusterseg.predict.metrics import Tally
-from clusterseg.predict.submission import LabelWriter, conclude, pack
-from clusterseg.predict.task import PredictedScan, PredictionTask, Sink
+from clusterseg.predict.packing import LabelWriter, conclude, pack
+from clusterseg.predict.prediction import PredictedScan, PredictionTask, Sink
 from clusterseg.predict.voter import Voter
 from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from clusterseg.config.signatures import require
 from clusterseg.errors import UserError
-from clusterseg.synthetic.dataset import write_streets
+from clusterseg.synthetic.generate import write_streets
 from clusterseg.synthetic.recipe import Recipe
 
 

@@ -14,7 +14,7 @@ from clusterseg.config.signatures import require
 from clusterseg.data.label_map import LabelMap, load_label_map
 from clusterseg.data.scan import naming, read_labels, read_scan
 from clusterseg.errors import UserError
-from clusterseg.viz.viewer import ViewedScan, write_viewer
+from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
 
 def viewer(config: DictConfig, run_dir: Path) -> Path:

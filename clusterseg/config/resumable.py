@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from clusterseg.config.flatten import compare
 from clusterseg.config.signatures import at, shown
 from clusterseg.errors import UserError
 
@@ -45,7 +46,12 @@ def require_same_model(
     if "global_step" not in checkpoint:
         raise UserError(f"ckpt={path} holds weights and no training to resume; start from them: model.init_from={path}")
     theirs: Mapping[str, Any] = checkpoint["config"]
-    differ = [line for key in COMPARED for line in _differences(at(theirs, key), at(config, key), key)]
+    differ = [
+        f"{name}: another network" if name.endswith(".control") else f"{name}: {_short(a)} -> {_short(b)}"
+        for key in COMPARED
+        for name, a, b in compare(at(theirs, key), at(config, key), key, whole=("control",))
+        if name not in STARTS
+    ]
     listed = "\n  ".join([*differ[:SHOWN], *([f"... and {len(differ) - SHOWN} more"] if len(differ) > SHOWN else [])])
     weights = checkpoint["state_dict"]
     same = {name: tuple(value.shape) for name, value in weights.items()} == {
@@ -59,19 +65,6 @@ def require_same_model(
         )
     if differ:
         log.warning("resuming under other settings than those of %s (theirs -> here):\n  %s", path, listed)
-
-
-def _differences(theirs: Any, ours: Any, key: str) -> Iterator[str]:
-    """A line for each setting that differs; a control file counts as one setting."""
-    if theirs == ours or key in STARTS:
-        return
-    if key.endswith(".control"):
-        yield f"{key}: another network"
-    elif isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        for name in dict.fromkeys([*theirs, *ours]):
-            yield from _differences(theirs.get(name), ours.get(name), f"{key}.{name}")
-    else:
-        yield f"{key}: {_short(theirs)} -> {_short(ours)}"
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from clusterseg.errors import UserError
-from clusterseg.predict.inputs import find_clouds
+from clusterseg.predict.found import find_clouds
 
 
 def plan(source: Path, output: Path) -> dict[Path, Path]:

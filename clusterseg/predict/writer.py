@@ -13,7 +13,7 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds import Layout, read_cloud
 from clusterseg.predict.clouds.ply import ply_bytes
 from clusterseg.predict.output import OutputFolder
-from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.prediction import PredictedScan
 
 INVALID = ("unlabeled", "nearest")
 

@@ -1,6 +1,6 @@
 """Streets: procedural towns and a spinning lidar that write the SemanticKITTI layout, with known subclasses."""
 
-from clusterseg.synthetic.dataset import ensure_streets, write_streets
+from clusterseg.synthetic.generate import ensure_streets, write_streets
 from clusterseg.synthetic.modes import mode_names, read_modes
 from clusterseg.synthetic.recipe import Recipe
 

@@ -10,7 +10,7 @@ from typing import Any
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.sequences import holds_sequences
-from clusterseg.synthetic.dataset import ensure_streets
+from clusterseg.synthetic.generate import ensure_streets
 from clusterseg.synthetic.modes import MODES_FILE, read_modes
 from clusterseg.synthetic.recipe import Recipe
 

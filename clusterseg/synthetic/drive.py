@@ -15,9 +15,9 @@ import numpy as np
 
 from clusterseg.errors import UserError
 from clusterseg.synthetic import layout
+from clusterseg.synthetic.measure import take_scan
 from clusterseg.synthetic.modes import MODES_FILE
 from clusterseg.synthetic.recipe import Recipe
-from clusterseg.synthetic.scan import take_scan
 from clusterseg.synthetic.town import Town, build_town
 
 _PIECE = 25

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from clusterseg.synthetic.scan import Scan
+from clusterseg.synthetic.measure import Scan
 
 # velodyne -> camera 0 (x right, y down, z forward): axes exchanged, the camera a little ahead of and below the lidar
 VELO_TO_CAMERA = np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27], [0, 0, 0, 1]], float)

@@ -11,11 +11,11 @@ from pytorch_lightning.loggers import WandbLogger
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.distributed import gather_objects
 from clusterseg.files import write_file
-from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.prediction import PredictedScan
 from clusterseg.viz.bev import bev_figure, panels
 from clusterseg.viz.figures import png
 from clusterseg.viz.object3d import object3d
-from clusterseg.viz.viewer import ViewedScan, write_viewer
+from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
 
 class Gallery:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clusterseg.errors import UserError
-from clusterseg.viz.dashboard import write_dashboard
 from clusterseg.viz.history import read_history
+from clusterseg.viz.pages import write_dashboard
 
 METRICS = "metrics.csv"
 

@@ -18,8 +18,8 @@ from clusterseg.data.label_map import load_label_map
 from clusterseg.data.scan import write_scan
 from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.errors import UserError
-from clusterseg.predict.submission import LabelWriter, pack
-from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.packing import LabelWriter, pack
+from clusterseg.predict.prediction import PredictedScan
 from clusterseg.predict.validate import TEST_SCANS, validate
 
 NAME = SemanticKittiReader("").prediction_name

@@ -12,7 +12,7 @@ import pytest
 from browser import open_page
 
 from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
-from clusterseg.viz.viewer import ViewedScan, write_viewer
+from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
 MAP = load_label_map("semantickitti")
 SIZES = [(1300, 800), (500, 800)]

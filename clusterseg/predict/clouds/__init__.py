@@ -1,7 +1,7 @@
 """Point clouds in the formats that people have: .bin, .npy, .pcd, .ply, .las, .laz."""
 
 from clusterseg.predict.clouds.cloud import FEATURES, Cloud
+from clusterseg.predict.clouds.formats import SUFFIXES, read_cloud
 from clusterseg.predict.clouds.layout import Layout, choose_layout
-from clusterseg.predict.clouds.reader import SUFFIXES, read_cloud
 
 __all__ = ["FEATURES", "SUFFIXES", "Cloud", "Layout", "choose_layout", "read_cloud"]

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clusterseg.sweeps.summary.naming import Settings, comparable, label, names, short_keys
 from clusterseg.sweeps.summary.run import Run, find_runs, read_run
-from clusterseg.sweeps.summary.settings import Settings, comparable, label, names, short_keys
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from rich.text import Text
 from clusterseg.files import write_file
 from clusterseg.sweeps.summary.figure import summary_figure
 from clusterseg.sweeps.summary.group import Group, Spread, Summary
+from clusterseg.sweeps.summary.naming import rounded, short_keys
 from clusterseg.sweeps.summary.run import METRIC, Run
-from clusterseg.sweeps.summary.settings import rounded, short_keys
 from clusterseg.viz.figures import png
 from clusterseg.viz.tables import percent
 

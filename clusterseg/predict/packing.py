@@ -12,7 +12,7 @@ from clusterseg.data.label_map import LabelMap
 from clusterseg.data.scan import write_labels
 from clusterseg.errors import UserError
 from clusterseg.files import replacing, write_file
-from clusterseg.predict.task import PredictedScan
+from clusterseg.predict.prediction import PredictedScan
 from clusterseg.predict.validate import validate
 
 UPLOAD = "https://www.codabench.org/competitions/12448/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clusterseg.config.flatten import differing, flat
 from clusterseg.sweeps.summary.run import Run
 
 #: What has no influence on the result, or is the very thing that repeated runs differ in.
@@ -20,20 +21,14 @@ def comparable(runs: Sequence[Run]) -> list[Settings]:
     References as Hydra composed them say what was chosen only once; without them the full values are compared.
     """
     written = all(run.written is not None for run in runs)
-    return [_flat((run.written if written else run.config) or {}) for run in runs]
+    return [
+        {key: _text(value) for key, value in flat(run.written if written else run.config).items() if not _ignored(key)}
+        for run in runs
+    ]
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Settings:
-    found: Settings = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if any(name == ignored or name.startswith(f"{ignored}.") for ignored in IGNORED):
-            continue
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{name}.")
-        else:
-            found[name] = _text(value)
-    return found
+def _ignored(key: str) -> bool:
+    return any(key == ignored or key.startswith(f"{ignored}.") for ignored in IGNORED)
 
 
 def _text(value: Any) -> str:
@@ -51,9 +46,9 @@ def names(runs: Sequence[Run], settings: Sequence[Settings]) -> list[Settings]:
     """
     known = all(run.choices is not None for run in runs)
     choices = [_choices(run) if known else {} for run in runs]
-    differing = _differing(choices)
-    groups = [group for group in differing if _tells_apart(group, choices, [g for g in differing if _above(g, group)])]
-    keys = _differing(settings)
+    other = differing(choices)
+    groups = [group for group in other if _tells_apart(group, choices, [g for g in other if _above(g, group)])]
+    keys = differing(settings)
     keys = [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
     both = [choice | values for choice, values in zip(choices, settings, strict=True)]
     keys = [key for key in keys if _tells_apart(key, both, [group for group in groups if _explains(group, key)])]
@@ -88,11 +83,6 @@ def _choices(run: Run) -> Settings:
         for group, choice in (run.choices or {}).items()
         if not group.startswith("hydra/") and group not in IGNORED_CHOICES
     }
-
-
-def _differing(settings: Sequence[Settings]) -> list[str]:
-    keys = dict.fromkeys(key for values in settings for key in values)
-    return [key for key in keys if len({values.get(key) for values in settings}) > 1]
 
 
 def _value(settings: Settings, key: str) -> str:

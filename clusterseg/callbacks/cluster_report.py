@@ -25,7 +25,7 @@ from clusterseg.errors import UserError
 from clusterseg.files import write_file
 from clusterseg.metrics import agreement
 from clusterseg.task import SegmentationTask
-from clusterseg.viz.clusters import Scene, cluster_figure, save_figure
+from clusterseg.viz.cluster_figure import Scene, cluster_figure, save_figure
 
 log = logging.getLogger("clusterseg")
 

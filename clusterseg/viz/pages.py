@@ -15,7 +15,7 @@ import numpy as np
 from clusterseg.files import write_file
 from clusterseg.viz.history import History
 from clusterseg.viz.report import cluster_parts, image
-from clusterseg.viz.settings import differences, settings_of
+from clusterseg.viz.side_by_side import differences, settings_of
 from clusterseg.viz.story import by_class, story
 from clusterseg.viz.tables import percent
 

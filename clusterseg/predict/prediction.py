@@ -14,7 +14,7 @@ from torch import Tensor
 from clusterseg.data.batch import Batch
 from clusterseg.distributed import gather_objects
 from clusterseg.errors import UserError
-from clusterseg.predict.cost import Cost, summarise
+from clusterseg.predict.latency import Cost, summarise
 from clusterseg.predict.left_out import LeftOut
 from clusterseg.predict.metrics import Tally, count, total
 from clusterseg.predict.voter import Vote, Voter
