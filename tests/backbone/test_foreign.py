@@ -268,3 +268,13 @@ def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(UserError, match="cannot be read"):
         load_pretrained(tmp_path / "file", MinkUNet(0.1))
+
+
+def test_our_own_names_are_told(tmp_path: Path) -> None:
+    net, again = SPVNAS(spec()), SPVNAS(spec())
+    for content, kind in (
+        ({"model": foreign_state(net, "torchsparse")}, "a state dict in the names of SPVNAS"),
+        ({"state_dict": {f"backbone.{name}": v for name, v in net.state_dict().items()}}, "a checkpoint of clusterseg"),
+    ):
+        torch.save(content, tmp_path / "file")
+        assert str(load_pretrained(tmp_path / "file", again)).startswith(f"{kind}; ")
