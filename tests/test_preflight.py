@@ -72,6 +72,7 @@ WRONG = [
 
 LEGAL = [
     *(f"model={name}{head}" for name in ("spvnas", "spvcnn", "minkunet") for head in ("", "_cluster")),
+    *(f"model={name}_cluster" for name in ("minkunet34", "minkunet34v2", "spvcnn18", "spvcnn34")),
     "experiment=demo",
     "experiment=overfit",
     *(f"logger={name}" for name in ("none", "tensorboard", "wandb")),
@@ -293,7 +294,8 @@ def test_help_and_configuration_are_shown(
     said = capsys.readouterr().out
     assert "on_nan: stop" in said
     assert "ramp_steps: 500" in said, "the values of the choices made"
-    assert max(map(len, said.splitlines())) <= 125
+    # Hydra does not break a list of choices, and there are many models.
+    assert max(len(line) for line in said.splitlines() if not line.startswith("model: ")) <= 125
 
 
 def test_what_is_not_deterministic_is_told() -> None:

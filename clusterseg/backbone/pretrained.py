@@ -79,7 +79,7 @@ def load_pretrained(
         if name is not None:
             found[name] = _fitted(name, value, targets[name])
         else:
-            known = given in layout.unused or given.startswith("proj.")
+            known = (weights.idle_branch and given in layout.unused) or given.startswith("proj.")
             (unused if known else unexpected).append(given)
     missing = [name for name in targets if name not in found]
     classifier = _other_classes(found, targets, backbone.num_classes)

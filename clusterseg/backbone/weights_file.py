@@ -40,7 +40,10 @@ def read_weights(path: str | Path) -> Weights:
     weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not weights:
         keys = ", ".join(map(str, list(content)[:5])) or "nothing"
-        raise UserError(f"model.init_from={path} holds no tensors ({keys}), expected a state dict, bare or under model")
+        raise UserError(
+            f"model.init_from={path} holds no tensors ({keys}), expected a state dict, bare or under "
+            f"{', '.join(CONTAINERS)}"
+        )
     weights = {_unwrapped(name): value for name, value in weights.items()}
     return recognised(weights, container, path) or _own(weights)
 
@@ -71,7 +74,9 @@ def _unwrapped(name: str) -> str:
 
 def _load(file: Path) -> Any:
     if not file.is_file():
-        raise UserError(f"model.init_from={file}: no such file; give the path of a state dict saved by torch.save")
+        raise UserError(
+            f"model.init_from={file}: no such file; give the path of a state dict, of torch.save or safetensors"
+        )
     try:
         with warnings.catch_warnings(), bookkeeping_is_inert():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
@@ -82,8 +87,8 @@ def _load(file: Path) -> Any:
         raise UserError(
             f"model.init_from={file} was not loaded: it is damaged, or holds more than tensors and plain values, and "
             f"opening such a file can run code ({_reason(error)}). If you trust its source, reduce it to weights where "
-            'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE), or under '
-            '"state_dict" or "model_state" in the place of "model"'
+            'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE), with the entry that '
+            f"holds them: {', '.join(CONTAINERS)}"
         ) from None
     except Exception as error:  # whatever a damaged file makes the reader stumble over
         raise UserError(

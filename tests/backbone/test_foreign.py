@@ -215,7 +215,16 @@ def test_a_network_of_other_settings_is_refused_with_the_right_ones(tmp_path: Pa
         state = foreign_state(MinkUNet(0.5, depth=34, classifier="levels"), "openpcseg")
     state = {name: torch.zeros(value.shape) for name, value in state.items()}
     message = refused(tmp_path / "file", {"model_state": state}, MinkUNet(0.1))
-    assert "OpenPCSeg without its class unlabeled, cr=0.5 depth=34 classifier=levels) does not fit" in message
+    assert "OpenPCSeg without its class unlabeled, MinkUNet cr=0.5 depth=34 classifier=levels) does not fit" in message
+
+
+@pytest.mark.parametrize(("form", "reads"), [("mmdetection3d", "last"), ("openpcseg", "levels")])
+def test_a_point_branch_is_not_dropped_without_a_word(tmp_path: Path, form: str, reads: str) -> None:
+    """Only MinkUNet of mit-han-lab/spvnas holds one of no use; elsewhere the file is of SPVCNN."""
+    state = wrapped(foreign_state(filled(SPVCNN, 1, classifier=reads), form), PROJECTS[form])
+    message = refused(tmp_path / "file", state, MinkUNet(0.1, classifier=reads))
+    assert "SPVCNN depth=18" in message
+    assert "unexpected point_transforms.0.0.weight" in message
 
 
 def test_safetensors(tmp_path: Path) -> None:
@@ -268,3 +277,13 @@ def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(UserError, match="cannot be read"):
         load_pretrained(tmp_path / "file", MinkUNet(0.1))
+
+
+def test_our_own_names_are_told(tmp_path: Path) -> None:
+    net, again = SPVNAS(spec()), SPVNAS(spec())
+    for content, kind in (
+        ({"model": foreign_state(net, "torchsparse")}, "a state dict in the names of SPVNAS"),
+        ({"state_dict": {f"backbone.{name}": v for name, v in net.state_dict().items()}}, "a checkpoint of clusterseg"),
+    ):
+        torch.save(content, tmp_path / "file")
+        assert str(load_pretrained(tmp_path / "file", again)).startswith(f"{kind}; ")

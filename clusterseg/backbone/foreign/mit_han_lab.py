@@ -12,4 +12,5 @@ MIT_HAN_LAB = Project(
     mark="stage1.0.net.0.kernel",
     wrapper="model",
     networks=frozenset({("MinkUNet", "last", 18), ("SPVCNN", "last", 18), ("SPVNAS", "last", None)}),
+    idle_branch=True,
 )

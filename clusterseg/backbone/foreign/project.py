@@ -23,6 +23,7 @@ class Project:
         wrapper: Entry of its files that holds the weights, or None where they hold nothing else.
         networks: The networks that it has: class, what the classifier reads, depth (None where a table says it).
         unlabeled_first: Whether class 0 is the ignored one and ours follow.
+        idle_branch: Whether its MinkUNet, too, holds the point branch of SPVCNN, and never calls it.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Project:
     networks: frozenset[tuple[str, str, int | None]]
     prefixes: Mapping[str, str] = field(default_factory=dict)
     unlabeled_first: bool = False
+    idle_branch: bool = False
 
     def wrapped_in(self, names: Iterable[str]) -> str | None:
         """What stands before the mark, as `module.`, or nothing; None where the names are not this project's."""

@@ -31,10 +31,12 @@ class Weights:
     Attributes:
         kind: What the file is, in words.
         tensors: By our names or those of mit-han-lab/spvnas; the classes are ours.
+        idle_branch: Whether a point branch may be that of a MinkUNet, which has no use for it.
     """
 
     kind: str
     tensors: dict[str, Tensor]
+    idle_branch: bool = True
 
 
 def recognised(weights: Mapping[str, Tensor], wrapper: str | None, path: object) -> Weights | None:
@@ -65,4 +67,5 @@ def _of(project: Project, weights: dict[str, Tensor]) -> Weights:
     if project.unlabeled_first:
         weights |= {name: weights[name][1:] for name in CLASSIFIER if name in weights}
     cut = " without its class unlabeled" if project.unlabeled_first else ""
-    return Weights(f"a checkpoint of {project.title}{cut}, {settings_of(weights)}", weights)
+    settings = settings_of(weights, project.idle_branch)
+    return Weights(f"a checkpoint of {project.title}{cut}, {settings}", weights, project.idle_branch)

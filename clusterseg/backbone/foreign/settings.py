@@ -13,14 +13,17 @@ from clusterseg.backbone.widths import BLOCKS, CHANNELS
 PUBLISHED = (0.5, 0.64, 1.0, 1.6)
 
 
-def settings_of(weights: Mapping[str, Tensor]) -> str:
-    """The settings of `model.backbone` that make the network of weights, as far as their shapes tell.
+def settings_of(weights: Mapping[str, Tensor], idle_branch: bool) -> str:
+    """The network of weights and the settings of `model.backbone` that make it, as far as their shapes tell.
 
     Args:
         weights: By the names of mit-han-lab/spvnas.
+        idle_branch: Whether a MinkUNet may hold the point branch.
     """
+    branched = "SPVCNN or MinkUNet" if idle_branch else "SPVCNN"
+    network = branched if any(name.startswith("point_transforms.") for name in weights) else "MinkUNet"
     found = {"cr": _cr(weights), "depth": _depth(weights), "classifier": _classifier(weights)}
-    return " ".join(f"{key}={value}" for key, value in found.items() if value is not None)
+    return " ".join([network, *(f"{key}={value}" for key, value in found.items() if value is not None)])
 
 
 def channels(weights: Mapping[str, Tensor], name: str) -> int:
