@@ -63,8 +63,8 @@ def _unparsed(override: str) -> str:
     if not equals or not value or value[0] in "[{\"'":
         return f"{override}: not of the form key=value; lists are written key=[a,b], text with spaces 'key=\"a b\"'"
     return (
-        f"{override}: a value with any of = , ( ) [ ] {{ }} # : or quotes in it is quoted itself, and then for the "
-        f"shell: {shlex.quote(f'{key}={quoted(value)}')}"
+        f"{override}: a value with any of = , ( ) [ ] {{ }} # or quotes in it, or letters of other alphabets, is "
+        f"quoted, and again for the shell: {shlex.quote(f'{key}={quoted(value)}')}"
     )
 
 

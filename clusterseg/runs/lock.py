@@ -148,6 +148,8 @@ class FolderLock:
 
 def is_worked_in(folder: Path) -> bool:
     """Whether a live process of this host holds a folder; for the jobs of a sweep that is itself gone."""
+    if folder.absolute() in _held:
+        return True  # without a look at the file: to close it would end this process's lock on it
     try:
         holder = read_holder((folder / FILE).read_text())
     except OSError:
