@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from tiny import write_control, write_dataset
 from tiny_run import configure
 
 from clusterseg.commands.train import train
+from clusterseg.data.watch import living_workers
 from clusterseg.errors import UserError
 from clusterseg.runs.faults import explained
 
@@ -36,7 +36,7 @@ class Fault(Callback):
         if self.remove:
             shutil.rmtree(self.remove)
         else:
-            (worker,) = multiprocessing.active_children()
+            (worker,) = living_workers()
             os.kill(worker.pid or 0, self.number)
 
 
@@ -83,9 +83,9 @@ def test_a_worker_that_hangs_ends_in_one_message(folder: Path, monkeypatch: pyte
     monkeypatch.setattr("clusterseg.data.watch.SECONDS", 3)
     with pytest.raises(UserError, match=r"(?s)have sent none for 3 s.*data\.num_workers=0\nThe last checkpoint is"):
         train(settings(folder, 1, number=int(signal.SIGSTOP)), folder / "run")
-    for process in multiprocessing.active_children():
+    for process in living_workers():
         process.join(5)
-    assert not multiprocessing.active_children(), "the end of the process would wait for it"
+    assert not living_workers(), "the end of the process would wait for it"
 
 
 @pytest.fixture

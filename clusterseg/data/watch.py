@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from multiprocessing.process import BaseProcess
 from typing import Any
-
-from torch.utils.data._utils.worker import _worker_loop
+from weakref import WeakSet
 
 from clusterseg.errors import UserError
 
 SECONDS = 600.0  # without a batch, after which loader processes count as stuck
+_workers: WeakSet[BaseProcess] = WeakSet()  # among the children of this process
 
 
 def watched(batches: Iterator[Any]) -> Iterator[Any]:
@@ -26,6 +26,7 @@ def watched(batches: Iterator[Any]) -> Iterator[Any]:
         UserError: None came for `SECONDS`; the processes have been ended then.
     """
     workers = getattr(batches, "_workers", ())
+    _workers.update(workers)
     while True:
         with _limit(workers) if workers else nullcontext():
             try:
@@ -61,8 +62,12 @@ def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
         timer.cancel()
 
 
+def living_workers() -> list[BaseProcess]:
+    """Return the loader processes of this one."""
+    return [process for process in multiprocessing.active_children() if process in _workers]
+
+
 def end_workers() -> None:
     """End the loader processes that a DataLoader could not; at its own end Python would wait for them."""
-    for process in multiprocessing.active_children():
-        if getattr(process, "_target", None) is _worker_loop:
-            process.kill()
+    for process in living_workers():
+        process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from clusterseg.data.loader import eval_loader
 from clusterseg.data.sampler import EvalSampler
 from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.transport import PipedBatch, collate_and_send, receive
+from clusterseg.data.watch import living_workers
 
 MakeRoot = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -52,7 +52,7 @@ def test_a_worker_takes_the_way_that_has_room(
     for one, other in zip(batches, alone, strict=True):
         assert_same(one, other)
     assert caplog.text.count("shm-size") == (room == 0), "once, and only where it is short"
-    assert not multiprocessing.active_children()
+    assert not living_workers()
 
 
 def test_room_that_is_gone_when_it_is_taken(dataset: ScanDataset, monkeypatch: pytest.MonkeyPatch) -> None:
