@@ -57,5 +57,5 @@ def test_a_recipe_is_short_and_says_where_it_is_from() -> None:
 
 
 def test_fine_tuning_asks_for_its_weights(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.init_from is not set"):
+    with pytest.raises(UserError, match=r"model\.init_from=.*spvnas_published_weights\.pt: no such file"):
         train(configure("train", "experiment=recipe/paper_baseline"), tmp_path)

@@ -70,11 +70,6 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    missing = sorted(map(str, OmegaConf.missing_keys(config)))
-    if missing:
-        raise UserError(
-            f"{missing[0]} is not set, and this configuration needs it; add {missing[0]}=... to the command"
-        )
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
