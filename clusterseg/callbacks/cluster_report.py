@@ -55,7 +55,7 @@ class ClusterReport(Callback):
 
     Args:
         folder: Where to write.
-        show: Name of the class shown point by point. None takes the first class.
+        show: Name of the class shown point by point. None takes car, or the first class where there is none.
         scans: Scans of the validation split that are looked at (of the training split where there is none).
         scenes: How many of them are drawn.
     """
@@ -63,7 +63,7 @@ class ClusterReport(Callback):
     def __init__(
         self,
         folder: Path,
-        show: str | None = "car",
+        show: str | None = None,
         scans: Annotated[int, Field(ge=1)] = 8,
         scenes: Annotated[int, Field(ge=0)] = 2,
     ) -> None:
@@ -96,7 +96,8 @@ class ClusterReport(Callback):
     def _report(self, trainer: pl.Trainer, task: SegmentationTask) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
         looked = list(self._look(task, data.dataset("val" if data.has_validation else "train")))
-        shown = task.class_names.index(self.show) if self.show is not None else 0
+        names = task.class_names
+        shown = names.index(self.show or "car") if (self.show or "car") in names else 0
         scenes = [(scan.xyz, np.where(scan.targets == shown, scan.subclass, -1)) for scan in looked[: self.scenes]]
         self._draw(trainer, task, data.label_map.colours, scenes, task.class_names[shown])
         self._compare(looked, task.class_names)
