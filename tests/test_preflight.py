@@ -25,6 +25,8 @@ WRONG = [
     ("trainer.max_epoch=3", ["trainer.max_epoch: no such key", "did you mean trainer.max_epochs?"]),
     ("lr=0.1", ["lr: no such key", "optim.optimizer.lr"]),
     ("model=spvnas_clusters", ["model=spvnas_clusters", "did you mean spvnas_cluster?", "minkunet"]),
+    ("experiment=recipe/spvna", ["experiment=recipe/spvna", "did you mean recipe/spvnas?", "demo"]),
+    ("data/label_map=semantickitti_release", ["data.label_map=NAME"]),
     ("modle=spvnas", ["modle", "did you mean model?"]),
     ("trainer=3", ["group", "trainer=cpu"]),
     ("data.sequences.train=[00,", ["data.sequences.train=[00,", "key=[a,b]"]),
@@ -294,8 +296,9 @@ def test_help_and_configuration_are_shown(
     said = capsys.readouterr().out
     assert "on_nan: stop" in said
     assert "ramp_steps: 500" in said, "the values of the choices made"
-    # Hydra does not break a list of choices, and there are many models.
-    assert max(len(line) for line in said.splitlines() if not line.startswith("model: ")) <= 125
+    # Hydra does not break a list of choices, and there are many models and recipes.
+    lists = ("model: ", "experiment/recipe: ")
+    assert max(len(line) for line in said.splitlines() if not line.startswith(lists)) <= 125
 
 
 def test_what_is_not_deterministic_is_told() -> None:

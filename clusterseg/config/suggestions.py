@@ -39,9 +39,9 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
     launcher = re.search(r"Could not (?:find|load) 'hydra/launcher/(\w+)'", said)
     if launcher and launcher[1] in PLUGINS:
         return f"hydra/launcher={launcher[1]} is not installed; pip install 'clusterseg[{PLUGINS[launcher[1]]}]'"
-    choice = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':\n((?:\t.+\n?)+)", said)
+    choice = re.search(r"Could not find '(.+)'\s+Available options in '(.+)':\n((?:\t.+\n?)+)", said)
     if choice:
-        return _unknown_choice(*choice.groups())
+        return _unknown_choice(choice[2], choice[1].removeprefix(f"{choice[2]}/"), choice[3].split(), conf)
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
     several = re.match(r"Ambiguous value for argument '(.+)'", said)
@@ -68,8 +68,8 @@ def _unparsed(override: str) -> str:
     )
 
 
-def _unknown_choice(group: str, choice: str, listed: str) -> str:
-    options = listed.split()
+def _unknown_choice(group: str, choice: str, options: list[str], conf: Path) -> str:
+    options = [*options, *(f"{path.parent.name}/{path.stem}" for path in sorted((conf / group).glob("recipe/*.yaml")))]
     return f"{group}={choice}: no such choice{nearest(choice, options)}\nChoices of {group}: {', '.join(options)}"
 
 
@@ -77,6 +77,8 @@ def _unknown_key(key: str, config: dict[str, Any], groups: list[str]) -> str:
     if key in groups:
         remedy = REMEDIES.get(key.replace("/", "."), "leave it out")
         return f"{key}: this configuration makes no use of the group; {remedy}"
+    if key.startswith("data/label_map"):
+        return f"{key}: a label map is a setting of the data; write data.label_map=NAME"
     if "/" in key:
         return f"{key}: no such group{nearest(key, groups)}"
     parent, _, name = key.rpartition(".")
