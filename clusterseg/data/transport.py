@@ -65,12 +65,12 @@ def collate_and_send(samples: Sequence[Sample]) -> Batch | PipedBatch:
     return PipedBatch({name: tensor.numpy() for name, tensor in tensors.items()}, rest)
 
 
-def receive(batch: Batch | PipedBatch) -> Batch:
-    """Return a batch as the network takes it; says once that shared memory is short."""
-    if isinstance(batch, PipedBatch):
+def receive(item: Any) -> Any:
+    """Return a batch as the network takes it, and any other item as it is; warns once that shared memory is short."""
+    if isinstance(item, PipedBatch):
         tell_of_pipes()
-        return batch.unpack()
-    return batch
+        return item.unpack()
+    return item
 
 
 @cache

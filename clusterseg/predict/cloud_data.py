@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
-from clusterseg.data.batch import Batch, collate
+from clusterseg.data.batch import Batch
+from clusterseg.data.loader import ScanLoader
 from clusterseg.data.sample import Sample, build_sample
 from clusterseg.data.sampler import EvalSampler
 from clusterseg.data.scan import naming
+from clusterseg.data.transport import PipedBatch, collate_and_send
 from clusterseg.data.voxelize import MAX_VOXELS_PER_AXIS
 from clusterseg.errors import UserError
 from clusterseg.predict.clouds import FEATURES, Layout, read_cloud
@@ -131,13 +133,13 @@ class CloudData(pl.LightningDataModule):
         """One file a batch, in order."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EvalSampler(len(self.dataset), rank=rank, world_size=world_size)
-        return DataLoader(self.dataset, batch_size=1, sampler=sampler, collate_fn=_one, num_workers=self.num_workers)
+        return ScanLoader(self.dataset, batch_size=1, sampler=sampler, collate_fn=_one, num_workers=self.num_workers)
 
 
-def _one(samples: Sequence[Sample | LeftOut]) -> Batch | LeftOut:
+def _one(samples: Sequence[Sample | LeftOut]) -> Batch | PipedBatch | LeftOut:
     """A batch of the one sample, or the cloud that is left out in its place."""
     (sample,) = samples
-    return sample if isinstance(sample, LeftOut) else collate([sample])
+    return sample if isinstance(sample, LeftOut) else collate_and_send([sample])
 
 
 def _check_extent(points: np.ndarray, voxel_size: float) -> None:
