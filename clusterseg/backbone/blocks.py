@@ -27,7 +27,7 @@ def apply_layers(layers: nn.Sequential, x: SparseTensor) -> SparseTensor:
 
 
 class ConvBlock(nn.Module):
-    """Conv3d, BatchNorm and, unless ``act`` is off, ReLU."""
+    """Conv3d, BatchNorm and, unless `act` is off, ReLU."""
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class ControlFile:
 
 
 def read_control(control: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The table of a control file (``net.config``, JSON), or the table itself if one is given.
+    """The table of a control file (`net.config`, JSON), or the table itself if one is given.
 
     Raises:
         UserError: The file is missing or is not a JSON object.

@@ -1,4 +1,4 @@
-"""Weights from elsewhere into our networks: ``model.init_from=FILE``."""
+"""Weights from elsewhere into our networks: `model.init_from=FILE`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LoadReport:
 def load_pretrained(
     path: str | Path, backbone: Backbone, proj: nn.Module | None = None, strict: bool = True
 ) -> LoadReport:
-    """Load the weights of ``path``: into the backbone, and into the cluster head's projection if both have one.
+    """Load the weights of `path`: into the backbone, and into the cluster head's projection if both have one.
 
     Names may be ours, those of the original SPVNAS, SPVCNN and MinkUNet code, or those of another project, see
     :mod:`clusterseg.backbone.foreign`. Nothing is changed unless all fits.
@@ -64,7 +64,7 @@ def load_pretrained(
         strict: Refuse a file that lacks a tensor of the backbone, or has one that the backbone does not know.
 
     Raises:
-        UserError: The file cannot be read, nothing in it matches, shapes differ, or names do while ``strict``.
+        UserError: The file cannot be read, nothing in it matches, shapes differ, or names do while `strict`.
     """
     weights = read_weights(path)
     layout = published_layout(backbone)

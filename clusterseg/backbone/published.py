@@ -91,7 +91,7 @@ def published_state(backbone: Backbone, proj: Mapping[str, Tensor] | None = None
 
     Args:
         backbone: The network.
-        proj: State dict of the cluster head's projection, which the method's first release keeps as ``proj.``.
+        proj: State dict of the cluster head's projection, which the method's first release keeps as `proj.`.
     """
     layout, state = published_layout(backbone), backbone.state_dict()
     published = {}

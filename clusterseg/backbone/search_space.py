@@ -17,7 +17,7 @@ class SearchSpace:
     Attributes:
         lowest: Fewest channels after the stem and after each stage, down then up.
         highest: Most channels there; a published classifier takes 128.
-        ratios: Bounds of the transitions' and the blocks' inner channels, as shares of what ``highest`` allows there.
+        ratios: Bounds of the transitions' and the blocks' inner channels, as shares of what `highest` allows there.
         depths: Bounds of the residual blocks in a stage.
         step: Channels are multiples of it, as those of the published networks.
         least: Fewest channels of any layer, whatever its ratio.

@@ -25,10 +25,10 @@ WRAPPERS = ("module.", "_orig_mod.")
 
 
 def read_weights(path: str | Path) -> Weights:
-    """Read a published checkpoint, one of another project or one of ``train.py``, with ``weights_only=True``.
+    """Read a published checkpoint, one of another project or one of `train.py`, with `weights_only=True`.
 
-    Prefixes that wrappers add are gone: ``module.`` of data parallelism, ``backbone.`` of our checkpoints, where
-    ``cluster.proj.`` becomes ``proj.`` and what else belongs to a training run is left out. Weights of other projects
+    Prefixes that wrappers add are gone: `module.` of data parallelism, `backbone.` of our checkpoints, where
+    `cluster.proj.` becomes `proj.` and what else belongs to a training run is left out. Weights of other projects
     come under the names of mit-han-lab/spvnas, see :mod:`clusterseg.backbone.foreign`.
 
     Raises:

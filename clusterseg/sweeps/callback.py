@@ -26,7 +26,7 @@ log = logging.getLogger("clusterseg")
 
 
 class Sweep(Callback):
-    """Remembers which sweep this process runs; Hydra makes it from ``hydra.callbacks``.
+    """Remembers which sweep this process runs; Hydra makes it from `hydra.callbacks`.
 
     It does no more by itself, for Hydra's own call at the end of a sweep does not come where a launcher or a sweeper
     fails, and turns errors into warnings.
@@ -61,7 +61,7 @@ def _outcomes(folder: Path) -> dict[Path, int]:
 
 
 def objective(config: DictConfig, result: Any) -> Any:
-    """What a job returns to the sweeper: the metric that ``optimize`` names, or None where it has no finite value."""
+    """What a job returns to the sweeper: the metric that `optimize` names, or None where it has no finite value."""
     if "optimize" not in config or not isinstance(result, dict):
         return result
     value = result.get(config.optimize)
@@ -70,7 +70,7 @@ def objective(config: DictConfig, result: Any) -> Any:
 
 @contextmanager
 def one_job(folder: Path, program: Sequence[str]) -> Iterator[None]:
-    """Keep a job to itself, where it has several ranks (``trainer=ddp``): where it fails, none of them is left.
+    """Keep a job to itself, where it has several ranks (`trainer=ddp`): where it fails, none of them is left.
 
     In a sweep the command line is meanwhile that of the job alone: with it Lightning starts the other ranks, which
     would begin the whole sweep anew. Afterwards these ranks, the process group and the variables that tell of it are

@@ -15,11 +15,11 @@ Direction = Literal["maximize", "minimize"]
 
 
 def open_study(storage: str, direction: Direction, sampler: Any = None, pruner: Any = None) -> Study:
-    """The study kept in ``storage``, made where there is none yet.
+    """The study kept in `storage`, made where there is none yet.
 
     Args:
         storage: Path of a journal file, safe on network file systems too, or the URL of a database.
-        direction: ``maximize`` or ``minimize``.
+        direction: `maximize` or `minimize`.
         sampler: Proposes the trials; needed by the sweeper only.
         pruner: Says which trials are not worth to go on.
 

@@ -60,7 +60,7 @@ def names(runs: Sequence[Run], settings: Sequence[Settings]) -> list[Settings]:
 
 
 def _above(group: str, other: str) -> bool:
-    """Whether a choice in one group brings a choice in another: ``model`` in ``model/cluster``."""
+    """Whether a choice in one group brings a choice in another: `model` in `model/cluster`."""
     return other.startswith(f"{group}/")
 
 
@@ -86,12 +86,12 @@ def _choices(run: Run) -> Settings:
 
 
 def _value(settings: Settings, key: str) -> str:
-    """The value of a key; ``set`` for a part with settings of its own, nothing where it is missing."""
+    """The value of a key; `set` for a part with settings of its own, nothing where it is missing."""
     return settings.get(key) or ("set" if any(other.startswith(f"{key}.") for other in settings) else "")
 
 
 def label(name: Settings, short: Mapping[str, str], digits: int = 4) -> str:
-    """A group's name in one line, such as ``model=spvnas, cluster.momentum=0.99``, numbers rounded to ``digits``."""
+    """A group's name in one line, such as `model=spvnas, cluster.momentum=0.99`, numbers rounded to `digits`."""
     return ", ".join(f"{short[key]}={rounded(value, digits)}" for key, value in name.items()) or "all"
 
 

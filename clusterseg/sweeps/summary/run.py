@@ -26,8 +26,8 @@ class Run:
 
     Attributes:
         folder: Its folder.
-        state: ``finished``; or ``stopped``, ``pruned``, ``failed`` as it told itself; ``unfinished``: it goes on or was
-            killed; ``not scored``: without a validation; ``empty``; ``broken``: its files cannot be read.
+        state: `finished`; or `stopped`, `pruned`, `failed` as it told itself; `unfinished`: it goes on or was
+            killed; `not scored`: without a validation; `empty`; `broken`: its files cannot be read.
         message: What there is to know about its state.
         config: The whole configuration.
         written: The configuration as it was written, with its references, where Hydra ran it.
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def best(self) -> float:
-        """The highest score of all validations: that of ``best.ckpt``."""
+        """The highest score of all validations: that of `best.ckpt`."""
         return max(score for _, score in self.curve)
 
     @property
@@ -57,9 +57,9 @@ class Run:
 
 
 def find_runs(patterns: Sequence[str]) -> list[Path]:
-    """The folders of runs in folders, or in all that match patterns such as ``outputs/*/2026-*``.
+    """The folders of runs in folders, or in all that match patterns such as `outputs/*/2026-*`.
 
-    An empty folder counts where a sweep made it: one with a number, beside ``multirun.yaml``.
+    An empty folder counts where a sweep made it: one with a number, beside `multirun.yaml`.
 
     Raises:
         UserError: Nothing matches, or there is no run.
@@ -107,7 +107,7 @@ def _natural(path: Path) -> tuple[str, int, str]:
 
 
 def read_run(folder: Path) -> Run:
-    """What a folder tells; a run that cannot be read is ``broken``."""
+    """What a folder tells; a run that cannot be read is `broken`."""
     try:
         return _read(folder)
     except (OSError, ValueError) as error:

@@ -28,7 +28,7 @@ WIDTH = 140  # characters, where nothing else says
 
 
 def print_summary(summary: Summary, folder: Path) -> None:
-    """Print the tables, and write them and the plot into ``folder``.
+    """Print the tables, and write them and the plot into `folder`.
 
     Raises:
         UserError: A file cannot be written.
@@ -103,7 +103,7 @@ def _name(run: Run, folder: Path) -> str:
 
 
 def write_summary(summary: Summary, folder: Path) -> list[Path]:
-    """Write ``summary.csv``, a line a group; ``summary.json``, also each run; and ``summary.png``.
+    """Write `summary.csv`, a line a group; `summary.json`, also each run; and `summary.png`.
 
     Returns:
         The files.
