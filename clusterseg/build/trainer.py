@@ -41,7 +41,7 @@ def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback]) 
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=sys.stdout.isatty(),
             deterministic=config.deterministic,
-            sync_batchnorm=False,  # Lightning would replace the layers by its own for GPUs; these layers synchronise themselves
+            sync_batchnorm=False,  # Lightning would replace the layers by its own; ours synchronise themselves
             plugins=[AtomicCheckpointIO()],
         )
     return trainer
