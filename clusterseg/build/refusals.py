@@ -98,7 +98,7 @@ def _length(trainer: dict[str, Any]) -> Iterator[str]:
 
 
 def _machine(trainer: dict[str, Any], engine: str) -> Iterator[str]:
-    """List what this machine or the chosen device lacks."""
+    """List the settings that this machine or the chosen device does not support."""
     gpus = torch.cuda.device_count()
     accelerator = trainer.get("accelerator", "auto")
     if accelerator in GPU and gpus == 0:

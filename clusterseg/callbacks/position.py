@@ -32,12 +32,7 @@ class EpochPosition(Callback):
         assert loader.batch_size is not None
         if loader.scans_before != progress.ready * loader.batch_size * trainer.world_size:
             by = before - progress.ready
-            for name in (
-                "ready",
-                "started",
-                "processed",
-                "completed",
-            ):  # `completed` may be one behind, and must stay so
+            for name in ("ready", "started", "processed", "completed"):  # the last may be one behind, and must stay so
                 setattr(progress, name, getattr(progress, name) + by)
             rank_zero_only(log.info)(
                 "resuming in batches of another size: epoch %d goes on after the %d scans that it has had",

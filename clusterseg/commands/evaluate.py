@@ -108,7 +108,7 @@ def write(result: dict[str, Any], tally: Tally, scans: list[PredictedScan], gall
 
 
 def run_of(checkpoint: Path) -> Path | None:
-    """Return the run folder of a checkpoint, or None if the path has no parent of its folder."""
+    """Return the run folder of a checkpoint, which is its parent's parent; None if the path has none."""
     parents = checkpoint.absolute().parents
     return parents[1] if len(parents) > 1 else None
 

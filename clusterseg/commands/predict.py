@@ -121,5 +121,5 @@ def _plain(setting: Any) -> Any:
 
 
 def _is_first() -> bool:
-    """Whether this process is rank 0, which claims the files; the other ranks start later."""
+    """Whether this process is rank 0, which claims the files; the other ranks start later and write them."""
     return not getattr(rank_zero_only, "rank", 0)

@@ -13,10 +13,10 @@ ENGINES = {
 def statement(device: str, engine: str, ranks: int) -> str:
     """State what a run with `deterministic=true` repeats bit for bit, and what it may not.
 
-    On CUDA PyTorch itself refuses operators without a deterministic form. Among the operators of a step, `scatter_add_`
+    On CUDA PyTorch itself refuses operators without a deterministic form. Of the operators of a step, `scatter_add_`
     (counts of the anchor sampling), `index_copy_` (bank) and the backward of `index_select` and `gather` have one;
-    `embedding_bag` sums in the forward pass only, in a fixed order; the sums of `cumsum`, `bincount` and `scatter_add_` are
-    of integers.
+    `embedding_bag` sums in the forward pass only, in a fixed order; `cumsum`, `bincount` and `scatter_add_`
+    sum integers.
 
     Args:
         device: `cpu` or `cuda`.

@@ -26,7 +26,7 @@ WRITTEN = (
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether the folder holds a checkpoint or the outcome of a training."""
+    """Whether the folder holds a checkpoint, or an outcome other than `failed`."""
     if any((folder / "checkpoints").glob("*.ckpt")):
         return True
     outcome = read_outcome(folder)

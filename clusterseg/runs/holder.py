@@ -39,7 +39,7 @@ class Holder:
 
     @property
     def lives(self) -> bool:
-        """Whether the process is alive; only meaningful on the same host."""
+        """Whether the process still runs; valid only if `is_here`."""
         return self.boot == _boot() and _runs(self.pid) and self.started == _started(self.pid)
 
     def as_text(self) -> str:

@@ -88,7 +88,7 @@ def _hold(folder: Path) -> None:
 
 
 def _make(config: DictConfig, kind: str) -> Path:
-    """Return the folder of a configuration; one named after the clock is created and its name is set."""
+    """Return the folder of a configuration; one named after the clock is created and set in the configuration."""
     given = OmegaConf.to_container(config.hydra[kind], resolve=False)
     folder = Path(config.hydra[kind].dir)
     if not isinstance(given, dict) or CLOCK not in given["dir"]:
