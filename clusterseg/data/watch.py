@@ -1,4 +1,4 @@
-"""Loader processes that hang are ended: no run waits for them for ever, neither for a batch nor at its end."""
+"""End loader processes that hang, so that no run waits forever for a batch or at its end."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from torch.utils.data._utils.worker import _worker_loop
 
 from clusterseg.errors import UserError
 
-SECONDS = 600.0  # without a batch, after which loader processes count as stuck
+SECONDS = 600.0  # seconds without a batch after which loader processes count as stuck
 
 
 def watched(batches: Iterator[Any]) -> Iterator[Any]:
-    """Hand on the batches of a DataLoader's iterator.
+    """Yield the batches of a DataLoader's iterator with a time limit.
 
-    PyTorch's own time limit is not enough: a process that hangs after it has announced a batch is asked for its memory,
-    without a limit.
+    PyTorch's own time limit is not enough: it does not cover a process that hangs after announcing a batch.
 
     Raises:
-        UserError: None came for `SECONDS`; the processes have been ended then.
+        UserError: No batch arrived for `SECONDS`; the processes have been ended.
     """
     workers = getattr(batches, "_workers", ())
     while True:
@@ -37,7 +36,7 @@ def watched(batches: Iterator[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
-    """End the workers when the time is over; their end ends the waiting."""
+    """End the workers after the time limit, which also ends the wait for them."""
     over = threading.Event()
 
     def end() -> None:
@@ -62,7 +61,7 @@ def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
 
 
 def end_workers() -> None:
-    """End the loader processes that a DataLoader could not; at its own end Python would wait for them."""
+    """End the remaining loader processes of a DataLoader, for which Python would wait at exit."""
     for process in multiprocessing.active_children():
         if getattr(process, "_target", None) is _worker_loop:
             process.kill()

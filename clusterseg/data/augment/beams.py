@@ -14,7 +14,8 @@ def beams_of(points: Float32[np.ndarray, "points channels"], spacing: float) -> 
 
     A `.bin` file does not store the beam. SemanticKITTI's scans are ordered by beam, each a turn from x towards y,
     which gives its 64 beams exactly. The inclination does not: within a beam it varies by a degree, because the vehicle
-    moves during the turn. If the order of the points shows no turns, points in the same step of inclination form one beam.
+    moves during the turn. If the order of the points shows no turns, points in the same step of inclination form one
+    beam.
 
     Args:
         points: x, y, z in metres in the sensor's frame, and further channels, in the order of the file and not rotated.
