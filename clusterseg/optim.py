@@ -19,7 +19,7 @@ def cosine_factor(step: int, total_steps: int, warmup_steps: int, final_factor: 
     """Factor on the base learning rate at `step`: a linear rise over `warmup_steps`, then half a cosine.
 
     The rise starts at 1 / warmup_steps, so that the first step already learns; `final_factor` is reached at
-    `total_steps` and kept.
+    `total_steps` and stays constant afterwards.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

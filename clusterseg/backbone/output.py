@@ -1,4 +1,4 @@
-"""What every backbone returns."""
+"""The output of every backbone."""
 
 from __future__ import annotations
 

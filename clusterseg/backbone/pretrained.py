@@ -1,4 +1,4 @@
-"""Weights from elsewhere into our networks: `model.init_from=FILE`."""
+"""Load pretrained weights into a network: `model.init_from=FILE`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the tensors of a file and of a network, by name.
+    """Result of loading a file into a network, by tensor name.
 
     Attributes:
         matched: Loaded.
         missing: In the network, not in the file.
-        unexpected: In the file, of no use to the network.
-        unused: In the file and known: dead weight of the original, or a projection where the task has no cluster head.
-        kind: What the file is, in words.
-        other_classes: In both, of another number of classes, and so left as they were drawn.
+        unexpected: In the file, not in the network.
+        unused: In the file and known: unused weights of the original, or a projection without a cluster head.
+        kind: Description of the file.
+        other_classes: In both with different numbers of classes, and therefore left at their initial values.
     """
 
     matched: tuple[str, ...]
@@ -166,6 +166,6 @@ def _refuse(
 
 
 def shown(names: Sequence[str], separator: str = ", ") -> str:
-    """The first names, and how many more there are."""
+    """Format the first names and the number of further ones."""
     rest = len(names) - SHOWN
     return separator.join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

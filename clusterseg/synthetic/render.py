@@ -1,4 +1,4 @@
-"""What each ray of the range image hits: solids over ground, nearest first."""
+"""Compute the hit of each ray of the range image: solids over ground, nearest first."""
 
 from __future__ import annotations
 
