@@ -108,6 +108,6 @@ def start(config: DictConfig, task: SegmentationTask, resume: Path | None) -> in
     checkpoint = read_checkpoint(resume)
     require_same_model(resume, checkpoint, task.state_dict(), plain(config))
     if config.model.init_from is not None:
-        rank_zero_only(log.info)("model.init_from is not read: the run goes on from its checkpoint")
+        rank_zero_only(log.info)("model.init_from is not read: the run resumes from its checkpoint")
     step: int = checkpoint["global_step"]
     return step

@@ -72,7 +72,7 @@ class Preemption(Callback):
     def _end(self, trainer: pl.Trainer) -> None:
         name = signal.Signals(self._received).name if self._received else "a signal on another rank"
         if trainer.is_global_zero:
-            resume = f"; to go on from there, add ckpt=last hydra.run.dir={self.folder} to the command"
+            resume = f"; to resume from there, add ckpt=last hydra.run.dir={self.folder} to the command"
             hint = resume if _last_checkpoints(trainer) else ""
             log.warning("%s: the run ends at step %d%s", name, trainer.global_step, hint)
             if self.requeue and self._received == signal.SIGUSR1:

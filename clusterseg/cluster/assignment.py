@@ -20,7 +20,7 @@ class Members:
     table: Float[Tensor, "classes per_class dim"]
     """The embeddings by class, detached."""
     membership: Bool[Tensor, "classes per_class clusters"]
-    """Which cluster each anchor of the table belongs to."""
+    """Cluster of each anchor in the table."""
     marginal_error: Float[Tensor, " classes"]
 
 

@@ -72,8 +72,8 @@ def build_sample(
     voxels = voxelize(augmented, voxel_size)
     point_targets = targets
     if max_voxels is not None and len(voxels) > max_voxels:
-        voxels, kept = cap_voxels(voxels, max_voxels, rng)
-        point_targets, points = targets[kept], points[kept]
+        voxels, stays = cap_voxels(voxels, max_voxels, rng)
+        point_targets, points = targets[stays], points[stays]
     return Sample(
         scan_id=scan_id,
         coords=voxels.coords,

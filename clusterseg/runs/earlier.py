@@ -45,13 +45,13 @@ def require_free(folder: Path, ckpt: str | None, overwrite: bool) -> None:
         UserError: The folder holds a run that is neither resumed nor overwritten.
     """
     if ckpt is not None and overwrite:
-        raise UserError(f"ckpt={ckpt} goes on with a run and overwrite=true removes it; leave one of them out")
+        raise UserError(f"ckpt={ckpt} resumes a run and overwrite=true removes it; leave one of them out")
     if overwrite or not holds_run(folder) or _goes_on(ckpt, folder):
         return
     outcome = read_outcome(folder)
     state = f"a run that has {outcome.state}" if outcome else "a run that was killed"
     raise UserError(
-        f"run folder {folder} holds {state}, which a new one would replace; to go on with it, add ckpt=last; else "
+        f"run folder {folder} holds {state}, which a new one would replace; to resume it, add ckpt=last; else "
         "choose another folder by hydra.run.dir=DIR, or add overwrite=true to remove the old run"
     )
 

@@ -83,7 +83,7 @@ def how_to_resume(run_dir: Path, before: int | None = None) -> str:
     if written is None or written == before:
         return ""
     again = f"ckpt=last hydra.run.dir={run_dir}"
-    return f"\nThe last checkpoint is {_last(run_dir)}: to go on from it, add {again} to the command."
+    return f"\nThe last checkpoint is {_last(run_dir)}: to resume from it, add {again} to the command."
 
 
 def _last(run_dir: Path) -> Path:

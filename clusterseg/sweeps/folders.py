@@ -60,7 +60,9 @@ class OwnFolder(Callback):
             _hold(folder)
             for job in sorted(folder.glob("[0-9]*")):
                 if is_worked_in(job):
-                    raise UserError(f"{job}: this run of an earlier sweep still goes on; wait for its end, or end it")
+                    raise UserError(
+                        f"{job}: this run of an earlier sweep is still running; wait for its end, or end it"
+                    )
                 if (
                     "optim" in config and "n_trials" not in config.hydra.sweeper
                 ):  # a study continues the numbers of its jobs

@@ -55,7 +55,7 @@ class Lidar:
     def remission(
         self, view: View, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "beams azimuths"], Bool[np.ndarray, "beams azimuths"]]:
-        """What comes back of each pulse that hit something.
+        """Return the remission of each pulse, and a mask of the pulses that return.
 
         Diffuse surfaces return with the cosine of the incidence angle, softened because rough ground at grazing
         angles still faces the sensor with its grains.

@@ -73,7 +73,7 @@ def _check_sizes(path: Path) -> int | None:
     bound = max(size * _RATIO, _SPARE) if compressed else size - begin
     if points * width > bound or records * 54 > size or begin > size or chunks > size:
         raise UserError(
-            f"{path}: cannot be read ({size} bytes, but the header tells of {points} points of {width} bytes, "
+            f"{path}: cannot be read ({size} bytes, but the header declares {points} points of {width} bytes, "
             f"{records} records and {chunks} chunks); the file is cut short or damaged"
         )
     return points * width if compressed else None

@@ -135,7 +135,7 @@ def _state(folder: Path, empty: bool, scored: bool) -> tuple[str, str]:
         return "not scored", "it finished without a validation that has a score"
     if empty and not scored:
         return "empty", "nothing was written"
-    return "unfinished", f"it goes on, or was killed: there is no {FILE}"
+    return "unfinished", f"still running or killed: there is no {FILE}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any] | None:
