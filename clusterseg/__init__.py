@@ -1,7 +1,7 @@
 """Semantic segmentation of lidar scans with sparse point-voxel networks and within-class clustering.
 
-`load` reads a checkpoint and labels point clouds; `Reader` and `ScanDataModule` are the seam for data of your own.
-What is listed here is imported when it is first used, for PyTorch takes seconds to load.
+`load` reads a checkpoint for labelling point clouds; `Reader` and `ScanDataModule` are the interface for custom data.
+The names listed here are imported at first use, because PyTorch takes seconds to load.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The few questions the package asks of `torch.distributed`; all of them answer in a single process too."""
+"""Helpers around `torch.distributed` that also work in a single process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_distributed() -> bool:
 
 
 def end_with_parent() -> None:
-    """Let a rank that another process has started end when that one is gone, wherever it waits (`LOCAL_RANK` above 0).
+    """End this rank when the process that started it dies (`LOCAL_RANK` above 0).
 
     A rank whose rank 0 is killed while they look for each other would wait for half an hour.
     """
@@ -62,7 +62,7 @@ def all_gather(tensor: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "world *shape
 
 
 def all_gather_rows(tensor: Shaped[Tensor, "rows *shape"]) -> Shaped[Tensor, "all_rows *shape"]:
-    """All ranks' rows, rank after rank, with the gradient of `all_gather`.
+    """Concatenate all ranks' rows, with the gradient of `all_gather`.
 
     Their numbers may differ; the host has to know them, so that a GPU is waited for.
     """
@@ -94,7 +94,7 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """Every rank's value, by rank; for small things, outside the hot path."""
+    """Gather every rank's value, by rank; for small objects outside of hot code."""
     if not is_distributed():
         return [value]
     values: list[Any] = [None] * world_size()

@@ -1,10 +1,10 @@
-"""The one exception for what a user can put right."""
+"""The exception for mistakes that a user can correct."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake in the input or the configuration, told in one message without a traceback.
+    """A mistake in the input or the configuration, reported in one message without a traceback.
 
     The message names the file or config key, what was found, what was expected, and the remedy.
     """

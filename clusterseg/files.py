@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, which takes its place when all went well; makes the folder.
+    """Yield a temporary path beside `path` and rename it to `path` on success; create the folder.
 
     Raises:
         UserError: The file cannot be written.
@@ -50,7 +50,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write a file, text as UTF-8.
+    """Write a file atomically, text as UTF-8.
 
     Raises:
         UserError: See `replacing`.

@@ -1,4 +1,4 @@
-"""Gradients of a few rows out of many: on a CPU they need not be written out as whole matrices."""
+"""Sparse gradients of a few selected rows on the CPU, without dense matrices."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def cross_entropy(
 def _mass(
     labels: Int[Tensor, " voxels"], ignore_index: int, class_weights: Float[Tensor, " classes"] | None
 ) -> Shaped[Tensor, ""]:
-    """What the voxels that count weigh together: their number, where classes have no weights."""
+    """Total weight of the valid voxels: their number without class weights."""
     valid = labels != ignore_index
     if class_weights is None:
         return valid.sum()
@@ -114,17 +114,17 @@ class _CpuLovasz(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         rows = torch.nonzero(labels != ignore_index)[:, 0]
-        kept = labels.index_select(0, rows).long()
+        targets = labels.index_select(0, rows).long()
         errors = probabilities.index_select(0, rows)
-        errors.scatter_(1, kept[:, None], 1 - errors.gather(1, kept[:, None]))
+        errors.scatter_(1, targets[:, None], 1 - errors.gather(1, targets[:, None]))
         errors = errors.T.contiguous()
-        present = torch.bincount(kept, minlength=len(errors)).nonzero()[:, 0].tolist()
+        present = torch.bincount(targets, minlength=len(errors)).nonzero()[:, 0].tolist()
         ranks = np.arange(1, len(rows) + 1, dtype=np.float32)
 
         def loss_of(c: int) -> float:
             # The bits of floats above 0 are in the order of the floats; 1-d integers are sorted by their digits.
             order = errors[c].view(torch.int32).neg().sort().indices
-            return _one_class(errors[c].numpy(), (kept == c).numpy(), order.numpy(), ranks)
+            return _one_class(errors[c].numpy(), (targets == c).numpy(), order.numpy(), ranks)
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             total = sum(pool.map(loss_of, present))  # errors are now the gradient

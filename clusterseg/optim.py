@@ -16,10 +16,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def cosine_factor(step: int, total_steps: int, warmup_steps: int, final_factor: float = 0.0) -> float:
-    """Factor on the base learning rate at ``step``: a linear rise over ``warmup_steps``, then half a cosine.
+    """Factor on the base learning rate at `step`: a linear rise over `warmup_steps`, then half a cosine.
 
-    The rise starts at 1 / warmup_steps, so that the first step already learns; ``final_factor`` is reached at
-    ``total_steps`` and kept.
+    The rise starts at 1 / warmup_steps, so that the first step already learns; `final_factor` is reached at
+    `total_steps` and stays constant afterwards.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -35,7 +35,7 @@ def cosine_with_warmup(
     Args:
         optimizer: Its learning rates are the peaks.
         total_steps: Optimiser steps of the run.
-        warmup_fraction: Share of ``total_steps`` in 0..1 that rises.
+        warmup_fraction: Share of `total_steps` in 0..1 that rises.
         final_factor: Share of the peak that is left at the end.
     """
     warmup = round(warmup_fraction * total_steps)
@@ -43,7 +43,7 @@ def cosine_with_warmup(
 
 
 def multi_step_factor(step: int, drops: Sequence[float], factor: float, warmup_steps: int) -> float:
-    """Factor on the base learning rate at ``step``: a linear rise, then ``factor`` more at each of the drops."""
+    """Factor on the base learning rate at `step`: a linear rise, then `factor` more at each of the drops."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return float(factor ** sum(step >= drop for drop in drops))
@@ -60,7 +60,7 @@ def multi_step(
     """Drop the learning rate at milestones, after a linear warm-up, stepped once an optimiser step.
 
     Milestones are written in the unit of their source, such as epochs, and stretched to the length of the run:
-    ``milestones=[24, 32] length=36`` drops after two thirds of any run.
+    `milestones=[24, 32] length=36` drops after two thirds of any run.
 
     Args:
         optimizer: Its learning rates are the peaks.
@@ -68,7 +68,7 @@ def multi_step(
         milestones: Where to drop, ascending, each before the end.
         length: The whole run, in the same unit.
         factor: Share of the learning rate that a drop leaves.
-        warmup_fraction: Share of ``total_steps`` that rises.
+        warmup_fraction: Share of `total_steps` that rises.
 
     Raises:
         UserError: The milestones do not ascend, or one is not within the run.
@@ -85,9 +85,9 @@ def multi_step(
 
 
 def one_cycle_factor(step: int, total_steps: int, rise: float, start_factor: float, final_factor: float) -> float:
-    """Factor on the peak learning rate at ``step``: half a cosine up to the peak, and half a cosine down.
+    """Factor on the peak learning rate at `step`: half a cosine up to the peak, and half a cosine down.
 
-    The peak is at ``rise * total_steps - 1`` and the end at ``total_steps - 1``, as PyTorch's `OneCycleLR` counts.
+    The peak is at `rise * total_steps - 1` and the end at `total_steps - 1`, as PyTorch's `OneCycleLR` counts.
     """
     last = total_steps - 1
     peak = min(max(rise * total_steps - 1, 0.0), last)
@@ -112,7 +112,7 @@ def one_cycle(
     Args:
         optimizer: Its learning rates are the peaks.
         total_steps: Optimiser steps of the run.
-        warmup_fraction: Share of ``total_steps`` that rises.
+        warmup_fraction: Share of `total_steps` that rises.
         start_factor: Share of the peak to begin with.
         final_factor: Share of the peak that is left at the end.
     """

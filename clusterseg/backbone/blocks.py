@@ -1,4 +1,4 @@
-"""The blocks that all three backbones are made of; module names follow published weights."""
+"""Building blocks shared by all three backbones; module names follow published weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor
 
 
 def apply_layers(layers: nn.Sequential, x: SparseTensor) -> SparseTensor:
-    """Run convolutions on the tensor and everything else on its features; without gradients norms are folded in."""
+    """Run convolutions on the tensor and other layers on its features; without gradients norms are folded in."""
     left = list(layers)
     while left:
         layer = left.pop(0)
@@ -27,7 +27,7 @@ def apply_layers(layers: nn.Sequential, x: SparseTensor) -> SparseTensor:
 
 
 class ConvBlock(nn.Module):
-    """Conv3d, BatchNorm and, unless ``act`` is off, ReLU."""
+    """Conv3d, BatchNorm and, unless `act` is off, ReLU."""
 
     def __init__(
         self,

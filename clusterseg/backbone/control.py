@@ -54,7 +54,7 @@ class ControlFile:
 
 
 def read_control(control: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """The table of a control file (``net.config``, JSON), or the table itself if one is given.
+    """Read the table of a control file (`net.config`, JSON), or return a given table.
 
     Raises:
         UserError: The file is missing or is not a JSON object.
@@ -76,7 +76,7 @@ def read_control(control: str | Path | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_control(control: str | Path | Mapping[str, Any] | ControlFile) -> ControlFile:
-    """Read and check a control file; one that is parsed already is handed back.
+    """Read and check a control file; return a parsed one unchanged.
 
     Raises:
         UserError: An entry is missing, no positive integer, or contradicts another one.

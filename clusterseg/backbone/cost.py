@@ -14,7 +14,7 @@ from clusterseg.sparse import Conv3d, sparse_tensor
 
 @dataclass(frozen=True)
 class ScanSize:
-    """What the cost of a network depends on in a scan.
+    """Properties of a scan that determine the cost of a network.
 
     Attributes:
         voxels: Voxels at each stride.
@@ -40,7 +40,7 @@ def scan_size(coords: Int[Tensor, "voxels 4"], num_stages: int = 4) -> ScanSize:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers that training changes."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -56,7 +56,7 @@ def layer_macs(network: SparseUNet, size: ScanSize) -> dict[str, int]:
 
 
 def count_macs(network: SparseUNet, size: ScanSize) -> int:
-    """MACs of all convolutions and linear layers; normalisation, activations and interpolation are left out."""
+    """MACs of all convolutions and linear layers, without normalisation, activations and interpolation."""
     return sum(layer_macs(network, size).values())
 
 
@@ -67,7 +67,7 @@ def _pairs(name: str, layer: Conv3d, size: ScanSize) -> int:
 
 
 def _stride(name: str) -> int:
-    """The finer stride of a layer of a :class:`SparseUNet`, by its place."""
+    """The finer stride of a layer of a :class:`SparseUNet`, by its position."""
     match name.split("."):
         case ["downsample", i, "transition", *_]:
             return int(2 ** int(i))

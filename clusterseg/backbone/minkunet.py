@@ -18,8 +18,8 @@ from clusterseg.sparse import sparse_tensor, voxel_to_point
 class MinkUNet(SparseUNet):
     """The MinkowskiNet (Choy et al., CVPR 2019) that Tang et al. (ECCV 2020) compare with.
 
-    The tap ``bottleneck`` holds the deepest voxels' features, interpolated at each voxel of the finest level;
-    ``decoder`` holds what the classifier reads.
+    The tap `bottleneck` holds the deepest voxels' features, interpolated at each voxel of the finest level;
+    `decoder` holds what the classifier reads.
 
     Args:
         cr: Width multiplier; published are 0.5, 0.64, 1 and 1.6.

@@ -1,4 +1,4 @@
-"""What every backbone returns."""
+"""The output of every backbone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BackboneOutput:
 
     Attributes:
         logits: (voxels, classes).
-        taps: Features by name, (voxels, channels) each: ``bottleneck`` after the deepest encoder stage, ``decoder``
+        taps: Features by name, (voxels, channels) each: `bottleneck` after the deepest encoder stage, `decoder`
             before the classifier.
     """
 

@@ -1,4 +1,4 @@
-"""Weights from elsewhere into our networks: ``model.init_from=FILE``."""
+"""Load pretrained weights into a network: `model.init_from=FILE`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the tensors of a file and of a network, by name.
+    """Result of loading a file into a network, by tensor name.
 
     Attributes:
         matched: Loaded.
         missing: In the network, not in the file.
-        unexpected: In the file, of no use to the network.
-        unused: In the file and known: dead weight of the original, or a projection where the task has no cluster head.
-        kind: What the file is, in words.
-        other_classes: In both, of another number of classes, and so left as they were drawn.
+        unexpected: In the file, not in the network.
+        unused: In the file and known: unused weights of the original, or a projection without a cluster head.
+        kind: Description of the file.
+        other_classes: In both with different numbers of classes, and therefore left at their initial values.
     """
 
     matched: tuple[str, ...]
@@ -52,7 +52,7 @@ class LoadReport:
 def load_pretrained(
     path: str | Path, backbone: Backbone, proj: nn.Module | None = None, strict: bool = True
 ) -> LoadReport:
-    """Load the weights of ``path``: into the backbone, and into the cluster head's projection if both have one.
+    """Load the weights of `path`: into the backbone, and into the cluster head's projection if both have one.
 
     Names may be ours, those of the original SPVNAS, SPVCNN and MinkUNet code, or those of another project, see
     :mod:`clusterseg.backbone.foreign`. Nothing is changed unless all fits.
@@ -64,7 +64,7 @@ def load_pretrained(
         strict: Refuse a file that lacks a tensor of the backbone, or has one that the backbone does not know.
 
     Raises:
-        UserError: The file cannot be read, nothing in it matches, shapes differ, or names do while ``strict``.
+        UserError: The file cannot be read, nothing in it matches, shapes differ, or names do while `strict`.
     """
     weights = read_weights(path)
     layout = published_layout(backbone)
@@ -166,6 +166,6 @@ def _refuse(
 
 
 def shown(names: Sequence[str], separator: str = ", ") -> str:
-    """The first names, and how many more there are."""
+    """Format the first names and the number of further ones."""
     rest = len(names) - SHOWN
     return separator.join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

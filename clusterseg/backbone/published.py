@@ -1,4 +1,4 @@
-"""How published state dicts are named and shaped: those of the original code with TorchSparse 0.x to 2.x."""
+"""Names and shapes of published state dicts of the original code with TorchSparse 0.x to 2.x."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def _in_block(parts: list[str]) -> str:
 
 
 def published_state(backbone: Backbone, proj: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The state dict under which the original code loads a network.
+    """Return the state dict from which the original code loads a network.
 
     Columns and tensors that the original holds and never uses are zero, its unused variances one.
 
     Args:
         backbone: The network.
-        proj: State dict of the cluster head's projection, which the method's first release keeps as ``proj.``.
+        proj: State dict of the cluster head's projection, which the method's first release stores as `proj.`.
     """
     layout, state = published_layout(backbone), backbone.state_dict()
     published = {}

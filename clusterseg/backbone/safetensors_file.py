@@ -1,4 +1,4 @@
-"""Files of safetensors, read and written without the package of that name.
+"""Read and write safetensors files without the package of that name.
 
 The format (https://github.com/huggingface/safetensors, README, "Format"): eight bytes with the length of a header, the
 header as JSON, name -> dtype, shape and data_offsets, and the numbers. Nothing in it can run.
@@ -33,7 +33,7 @@ LONGEST_HEADER = 100_000_000
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins like one of safetensors: a length, then JSON."""
+    """Whether a file starts like a safetensors file: a length, then JSON."""
     with path.open("rb") as file:
         start = file.read(9)
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
@@ -65,7 +65,7 @@ def _tensor(content: bytearray, start: int, entry: Mapping[str, Any], name: str)
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """The content of a file that holds tensors, and words about them."""
+    """Encode tensors and metadata as the content of a file."""
     names = {dtype: name for name, dtype in DTYPES.items()}
     header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     data = bytearray()

@@ -1,4 +1,4 @@
-"""The elastic space that SPVNAS networks are searched in: random valid control files."""
+"""The search space of SPVNAS networks: random valid control files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from clusterseg.backbone.control import NUM_STAGES, ControlFile, StageSpec, pars
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Widths and depths to draw from; the defaults are the bounds in the code of Tang et al. (ECCV 2020).
+    """Ranges of widths and depths; the defaults are the bounds in the code of Tang et al. (ECCV 2020).
 
     Attributes:
         lowest: Fewest channels after the stem and after each stage, down then up.
         highest: Most channels there; a published classifier takes 128.
-        ratios: Bounds of the transitions' and the blocks' inner channels, as shares of what ``highest`` allows there.
+        ratios: Bounds of the transitions' and the blocks' inner channels, as shares of what `highest` allows there.
         depths: Bounds of the residual blocks in a stage.
         step: Channels are multiples of it, as those of the published networks.
         least: Fewest channels of any layer, whatever its ratio.
@@ -52,7 +52,7 @@ class SearchSpace:
         return table
 
     def __contains__(self, control: Mapping[str, Any] | ControlFile) -> bool:
-        """Whether a network of this control file could have been sampled, the step aside."""
+        """Whether the control file lies within the bounds, apart from `step`."""
         spec = parse_control(control)
         stages = (*spec.downsample, *spec.upsample)
         widths = (spec.stem, *(stage.out_channels for stage in stages))
@@ -69,7 +69,7 @@ class SearchSpace:
         )
 
     def _transition_width(self, i: int) -> int:
-        """Most channels of a transition: down it keeps those of the stage above, up it makes its stage's own."""
+        """Maximum channels of a transition: those of the stage above (down) or of its own stage (up)."""
         return self.highest[i] if i < NUM_STAGES else self.highest[i + 1]
 
     def _share(self, rng: random.Random, full: int) -> int:

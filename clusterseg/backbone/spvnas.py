@@ -26,7 +26,7 @@ class SPVNAS(SparseUNet):
     meet three times: after the encoder, after half of the decoder, and before the classifier.
 
     Args:
-        control: A control file (``net.config``), its table, or the widths and depths that one holds.
+        control: A control file (`net.config`), its table, or the widths and depths that one holds.
         in_channels: Features per voxel: x, y, z, remission.
         num_classes: Classes to predict.
         dropout: On the voxel features where the decoder receives the point branch.

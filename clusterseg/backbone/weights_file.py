@@ -1,4 +1,4 @@
-"""Reading a file of weights that may come from anywhere: nothing in it can run."""
+"""Read untrusted weights files without executing code."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from clusterseg.backbone.foreign.inert import bookkeeping_is_inert
 from clusterseg.backbone.safetensors_file import is_safetensors, read_safetensors
 from clusterseg.errors import UserError
 
-#: Entries under which training programs keep the weights; the second is Lightning's.
+#: Entries under which training programs store the weights; the second is Lightning's.
 CONTAINERS = ("model", "state_dict", "model_state")
-#: A name that tells weights of SPVNAS, the original's and ours.
+#: A tensor name that identifies weights of SPVNAS, the original's and ours.
 SPVNAS_MARK = "downsample.0.transition.net.conv.kernel"
 #: Beginnings of names that data parallelism and torch.compile add.
 WRAPPERS = ("module.", "_orig_mod.")
 
 
 def read_weights(path: str | Path) -> Weights:
-    """Read a published checkpoint, one of another project or one of ``train.py``, with ``weights_only=True``.
+    """Read a published checkpoint, one of another project or one of `train.py`, with `weights_only=True`.
 
-    Prefixes that wrappers add are gone: ``module.`` of data parallelism, ``backbone.`` of our checkpoints, where
-    ``cluster.proj.`` becomes ``proj.`` and what else belongs to a training run is left out. Weights of other projects
-    come under the names of mit-han-lab/spvnas, see :mod:`clusterseg.backbone.foreign`.
+    Prefixes of wrappers are removed: `module.` of data parallelism, `backbone.` of our checkpoints. In our checkpoints
+    `cluster.proj.` becomes `proj.` and other training state is dropped. Weights of other projects are renamed to the
+    names of mit-han-lab/spvnas, see :mod:`clusterseg.backbone.foreign`.
 
     Raises:
         UserError: The file is missing, damaged, holds more than tensors and plain values, or no weights.
@@ -49,7 +49,7 @@ def read_weights(path: str | Path) -> Weights:
 
 
 def _opened(content: Any) -> tuple[Any, str | None]:
-    """What lies in the innermost container, and the container's name."""
+    """Return the content of the innermost container, and the container's name."""
     for key in CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             inner, name = _opened(content[key])
@@ -90,7 +90,7 @@ def _load(file: Path) -> Any:
             'it was made: torch.save(torch.load(FILE, weights_only=False)["model"], NEW_FILE), with the entry that '
             f"holds them: {', '.join(CONTAINERS)}"
         ) from None
-    except Exception as error:  # whatever a damaged file makes the reader stumble over
+    except Exception as error:  # a damaged file can raise any error
         raise UserError(
             f"model.init_from={file} cannot be read ({_reason(error)}): it is damaged, or no file of torch.save or "
             "safetensors; fetch it again, or give the path of another one"
@@ -98,7 +98,7 @@ def _load(file: Path) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """What was found, without PyTorch's advice to switch the protection off."""
+    """Return the reason, without PyTorch's advice to disable the protection."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     found = [line for line in lines if "Unsupported" in line or "GLOBAL" in line]
     return (found or lines or [type(error).__name__])[0][:200]

@@ -1,1 +1,1 @@
-"""From a configuration to its parts: data, task, trainer."""
+"""Build data, task and trainer from a configuration."""

@@ -1,4 +1,4 @@
-"""The networks of one or several checkpoints, ready to predict."""
+"""Read the networks of one or several checkpoints for prediction."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from clusterseg.runs.checkpoint import backbone_weights, read_checkpoint
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """Networks that predict the same classes from the same voxels.
+    """An ensemble: networks that predict the same classes from the same voxels.
 
     Attributes:
         paths: The checkpoints.
-        config: The configuration that the first was trained with, as plain containers. It came out of a file: build
-            nothing from it but by `build_trusted`.
+        config: The training configuration of the first checkpoint, as plain containers. It comes from a file, so
+            build objects from it only by `build_trusted`.
         networks: The backbones alone, without heads.
-        inputs: The features, voxels and classes of all.
+        inputs: Features, voxel size and classes shared by all.
     """
 
     paths: tuple[str, ...]
@@ -55,7 +55,7 @@ def checkpoint_paths(setting: Any) -> tuple[str, ...]:
     """Return the paths in `ckpt=PATH` or `ckpt=[A,B]`.
 
     Raises:
-        UserError: There is none.
+        UserError: No path is given.
     """
     paths = list(setting) if isinstance(setting, (ListConfig, list, tuple)) else [setting]
     if not paths or None in paths:
@@ -68,7 +68,7 @@ def read_networks(setting: Any, trust: Sequence[str] = ()) -> Networks:
 
     Args:
         setting: A path, or several.
-        trust: Modules whose classes a checkpoint may name besides ours.
+        trust: Modules whose classes a checkpoint may name besides those of clusterseg.
 
     Raises:
         UserError: A file is wrong, names a class that is not trusted, or the checkpoints do not predict the same
@@ -102,9 +102,9 @@ def build_network(
     Args:
         path: The checkpoint, for messages.
         checkpoint: Its content.
-        inputs: What the network expects.
+        inputs: Expected input of the network.
         trust: See `read_networks`.
-        engine: Of the sparse convolutions; None takes that of the training, or on a machine without a GPU `native`.
+        engine: Engine of the sparse convolutions; None takes that of the training, or `native` without a GPU.
 
     Raises:
         UserError: The checkpoint names a class that is not trusted, or its weights do not fit.
@@ -117,7 +117,7 @@ def build_network(
             f"({inputs.label_map.name}); use data with the classes that it was trained on"
         )
     settings = dict(checkpoint["config"]["model"]["backbone"])
-    if "backend" in settings:  # a network of another package may have no such setting
+    if "backend" in settings:  # a network of another package may lack this setting
         settings["backend"] = engine or (settings["backend"] if torch.cuda.is_available() else "native")
     sizes = {"in_channels": len(inputs.features), "num_classes": inputs.label_map.num_classes}
     backbone: Any = build_trusted(settings, trust, f"ckpt={path}", "model.backbone", **sizes)

@@ -1,4 +1,4 @@
-"""From the configuration of an evaluation to its parts."""
+"""Build the parts of an evaluation from its configuration."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.errors import UserError
 from clusterseg.predict.views import View, choose_views
 
-#: What a network was trained on cannot be set anew.
+#: Settings of the data that are fixed by the training.
 TRAINED_ON = ("voxel_size", "label_map")
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What an evaluation consists of.
+    """The parts of an evaluation.
 
     Attributes:
         networks: The checkpoints.
         data: The scans.
-        views: How each scan is looked at.
-        trainer: Runs it.
+        views: Views of each scan for test-time augmentation.
+        trainer: The Trainer that runs it.
     """
 
     networks: Networks
@@ -70,10 +70,10 @@ def precision_of(networks: Networks) -> str:
 
 
 def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[str] = ()) -> ScanDataModule:
-    """Build the data module of the first checkpoint, with the settings that are given otherwise.
+    """Build the data module of the first checkpoint, with some settings changed.
 
     Args:
-        changes: Settings of the data; those of None, at any depth, stay as in the checkpoint.
+        changes: Settings of the data; a value of None, at any depth, keeps that of the checkpoint.
         networks: The checkpoints.
         trust: See `build_trusted`.
 
@@ -103,13 +103,13 @@ def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[s
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is None, at any depth, and what then is empty."""
-    kept = {
+    """Remove values of None at any depth, and mappings that are empty afterwards."""
+    given = {
         name: _without_none(value) if isinstance(value, Mapping) else value
         for name, value in values.items()
         if value is not None
     }
-    return {name: value for name, value in kept.items() if value != {}}
+    return {name: value for name, value in given.items() if value != {}}
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,16 +121,16 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 class SplitData(pl.LightningDataModule):
-    """One split of a data module as what a Trainer validates on; it knows the ranks by then, and deals the scans out.
+    """One split of a data module as validation data of a Trainer; scans are distributed over the ranks.
 
     Args:
-        data: Has `eval_dataloader`.
-        split: See there.
+        data: A data module with `eval_dataloader`.
+        split: Name of the split, see `eval_dataloader`.
     """
 
     def __init__(self, data: ScanDataModule, split: str) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks is no mistake
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks are allowed
         self.data, self.split = data, split
 
     def val_dataloader(self) -> DataLoader:

@@ -1,4 +1,4 @@
-"""A trained network in a program of your own: `clusterseg.load("best.ckpt").predict(points)`."""
+"""Use a trained network from Python: `clusterseg.load("best.ckpt").predict(points)`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.f
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The labels of a point cloud, one row per point of the input, in its order.
+    """The labels of a point cloud, one row per input point, in input order.
 
     Attributes:
-        labels: Raw ids, as the data set's label files hold them; the id of `unlabeled` where a point has no position.
+        labels: Raw ids, as in the data set's label files; the id of `unlabeled` for a point without a finite position.
         train_ids: Indices into `Model.class_names`, or 255.
         confidence: Probability of the label, in 0..1.
     """
@@ -38,7 +38,7 @@ class Prediction:
 
 
 class Model:
-    """Labels point clouds with the network of a checkpoint. `load` makes one.
+    """Labels point clouds with the network of a checkpoint. Create it with `load`.
 
     Args:
         networks: One network, or an ensemble.
@@ -51,7 +51,7 @@ class Model:
         features: Names of the columns that `predict` takes.
 
     Raises:
-        UserError: A setting is not possible here.
+        UserError: A setting is not possible on this machine.
     """
 
     def __init__(self, networks: Networks, device: str = "auto", precision: str = "32-true", tta: str = "none") -> None:

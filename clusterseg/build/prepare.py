@@ -1,4 +1,4 @@
-"""Check a configuration and make it independent of this machine's folders."""
+"""Check a configuration and make it self-contained."""
 
 from __future__ import annotations
 

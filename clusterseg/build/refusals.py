@@ -1,4 +1,4 @@
-"""Refuse a wrong configuration before anything is read, built or written."""
+"""Validate a configuration before anything is read, built or written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clusterseg.config.signatures import at, mistakes, nearest, shown, wrong_typ
 from clusterseg.errors import UserError
 from clusterseg.sparse.backends import BACKENDS as ENGINES
 
-#: The settings that no `_target_` takes.
+#: Settings that are not arguments of a `_target_`.
 SETTINGS: dict[str, Any] = {
     "seed": Annotated[int, Field(ge=0)],
     "deterministic": bool | Literal["warn"],
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 }
 CUDA_ENGINES = ("triton", "torchsparse", "spconv")
 GPU = ("gpu", "cuda")
-#: Least values of Lightning's settings, which it takes without a word.
+#: Minimum values of Trainer settings that Lightning does not check.
 LEAST = {
     "trainer.max_epochs": -1,
     "trainer.max_steps": -1,
@@ -41,7 +41,7 @@ LEAST = {
 
 
 def check(config: DictConfig) -> None:
-    """Refuse a training's configuration that cannot be meant: unknown keys, wrong types, impossible combinations.
+    """Validate the configuration of a training: unknown keys, wrong types, impossible combinations.
 
     Raises:
         UserError: It names every mistake, its key and the remedy.
@@ -50,7 +50,7 @@ def check(config: DictConfig) -> None:
     found = [*_types(settings)]
     if found:
         found.append("Change these; --help lists every setting with its default.")
-    else:  # only what has the right type can be compared
+    else:  # comparisons need values of the right type
         engine = settings["model"]["backbone"].get("backend", "native")
         found = [*_ranges(settings), *_length(settings["trainer"]), *_machine(settings["trainer"], engine)]
     if found:
@@ -58,7 +58,7 @@ def check(config: DictConfig) -> None:
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Refuse a Trainer that this machine cannot run, or settings of it that have the wrong type.
+    """Validate the Trainer's settings: their types, and whether this machine can run them.
 
     Raises:
         UserError: It names every mistake, its key and the remedy.
@@ -89,7 +89,7 @@ def _ranges(settings: dict[str, Any]) -> Iterator[str]:
 
 
 def _length(trainer: dict[str, Any]) -> Iterator[str]:
-    """A run that would end before its first step, or never."""
+    """List the mistakes in the length of a run: it ends before its first step, or never."""
     for key in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer.get(key) == 0:
             yield f"trainer.{key}=0: nothing would be trained; set trainer.{key} to 1 or more"
@@ -98,7 +98,7 @@ def _length(trainer: dict[str, Any]) -> Iterator[str]:
 
 
 def _machine(trainer: dict[str, Any], engine: str) -> Iterator[str]:
-    """What this machine, or the device chosen, does not have."""
+    """List the settings that this machine or the chosen device does not support."""
     gpus = torch.cuda.device_count()
     accelerator = trainer.get("accelerator", "auto")
     if accelerator in GPU and gpus == 0:
@@ -119,7 +119,7 @@ def _machine(trainer: dict[str, Any], engine: str) -> Iterator[str]:
 
 
 def _devices(devices: Any, on_cpu: bool, gpus: int) -> Iterator[str]:
-    """More devices than there are; on the CPU a device is a process, two of which any machine can run."""
+    """List a request for more devices than exist; on the CPU a device is a process, and any machine can run two."""
     there = max(2, os.cpu_count() or 1) if on_cpu else gpus
     what = f"this machine runs at most {there} processes on its CPU" if on_cpu else f"this machine has {gpus} GPU(s)"
     numbers = devices if isinstance(devices, list) else []

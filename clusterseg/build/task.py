@@ -1,4 +1,4 @@
-"""The network and the task of a configuration."""
+"""Build the network and the task of a configuration."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def build_task(config: DictConfig, inputs: Inputs) -> SegmentationTask:
         config=plain(config),
         inputs=inputs.plain(),
     )
-    task.build_optimizer(total_steps=1)  # refuses its wrong settings now, before data is read
+    task.build_optimizer(total_steps=1)  # check its settings before data is read
     return task
 
 
 @contextmanager
 def settings_explained() -> Iterator[None]:
-    """Turn what Hydra raises about a setting into one message; a bug in what it builds is raised as it is.
+    """Turn Hydra's errors about a setting into one message; bugs in the built objects pass unchanged.
 
     Raises:
         UserError: A setting is wrong.
@@ -89,7 +89,7 @@ def settings_explained() -> Iterator[None]:
 
 
 def _is_bug(error: BaseException) -> bool:
-    """Whether an error is no other library's refusal of a setting: our own code refuses by `UserError`."""
+    """Whether an error is a bug and not another library's rejection of a setting; clusterseg raises `UserError`."""
     refusals = (InstantiationException, TypeError, ValueError, ImportError, MisconfigurationException)
     frames = list(traceback.walk_tb(error.__traceback__))
     inside = bool(frames) and frames[-1][0].f_globals.get("__name__", "").startswith("clusterseg.")
@@ -97,14 +97,14 @@ def _is_bug(error: BaseException) -> bool:
 
 
 def sync_batch_norm(task: SegmentationTask, synced: bool) -> None:
-    """Let the network normalise by the voxels of all ranks, or of each by its own; the head always takes all."""
+    """Set batch normalisation over the voxels of all ranks or of each rank; the head always uses all ranks."""
     for module in task.backbone.modules():
         if isinstance(module, BatchNorm):
             module.synced = synced
 
 
 def init_weights(config: DictConfig, task: SegmentationTask) -> None:
-    """Start from the weights of `model.init_from`, if it is set, and say what matched.
+    """Load the weights of `model.init_from`, if it is set, and log what matched.
 
     Raises:
         UserError: The file is wrong or does not fit.
@@ -118,7 +118,7 @@ def init_weights(config: DictConfig, task: SegmentationTask) -> None:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Return a configuration as plain dictionaries, references filled in."""
+    """Return a configuration as plain dictionaries with references resolved."""
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

@@ -1,4 +1,4 @@
-"""The Trainers: of a training with its callbacks and loggers, and of an evaluation."""
+"""Build the Trainer of a training, with callbacks and loggers, and that of an evaluation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build_trainer(config: DictConfig, run_dir: Path, callbacks: list[Callback]) 
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=sys.stdout.isatty(),
             deterministic=config.deterministic,
-            sync_batchnorm=False,  # Lightning's puts layers for GPUs in the place of ours, which can do it themselves
+            sync_batchnorm=False,  # Lightning would replace the layers by its own; ours synchronise themselves
             plugins=[AtomicCheckpointIO()],
         )
     return trainer
@@ -73,10 +73,10 @@ def build_callbacks(config: DictConfig, run_dir: Path, data: ScanDataModule) -> 
             callback.dirpath = str(run_dir / "checkpoints")
             if callback._save_on_train_epoch_end is None and str(callback.monitor).startswith("val/"):
                 callback._save_on_train_epoch_end = (
-                    False  # at the validation itself: last.ckpt, written there, knows it
+                    False  # save at the validation itself, so that last.ckpt stores its state
                 )
         callbacks.append(callback)
-    # The last checkpoint holds what the others have kept, so it comes after those that a user adds, too.
+    # The last checkpoint stores the state of all other callbacks, so it comes last, also after a user's callbacks.
     return sorted(callbacks, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
@@ -98,7 +98,7 @@ def _monitors(callbacks: Mapping[Any, Any], data: ScanDataModule) -> Iterator[st
 
 
 def log_short_runs(trainer: pl.Trainer, batches: int) -> None:
-    """Log at least once an epoch of so many batches, and once a run, however short they are."""
+    """Lower `log_every_n_steps` so that even a short epoch and a short run are logged at least once."""
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     steps = [trainer.log_every_n_steps, max(batches // trainer.accumulate_grad_batches, 1)]  # type: ignore[attr-defined]

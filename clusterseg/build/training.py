@@ -1,4 +1,4 @@
-"""From the configuration of a training to its parts."""
+"""Build the parts of a training from its configuration."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from clusterseg.task import SegmentationTask
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a training consists of.
+    """The parts of a training.
 
     Attributes:
         config: The prepared configuration.
-        run_dir: Where everything is written.
+        run_dir: The folder for all output.
         data: The scans.
         task: Network, losses, optimiser, head.
-        trainer: Runs it.
-        resume: The checkpoint to go on from, or None.
-        first_step: The step to go on from.
+        trainer: The Trainer that runs it.
+        resume: The checkpoint to resume, or None.
+        first_step: The first optimiser step, 0 for a new run.
     """
 
     config: DictConfig
@@ -45,7 +45,7 @@ class Parts:
 
 
 def build(config: DictConfig, run_dir: Path) -> Parts:
-    """Build the parts of a training; data is read last, when every setting has been found to work.
+    """Build the parts of a training; data is read last, after all settings are checked.
 
     Raises:
         UserError: A setting or a file is wrong.
@@ -81,7 +81,7 @@ def build_data(config: DictConfig) -> ScanDataModule:
 
 
 def require_apart(reader: Reader) -> None:
-    """Refuse a validation that could select nothing, for it is trained on.
+    """Refuse validation on training scans, which could not select a checkpoint.
 
     Raises:
         UserError: The protocol `trainval` and sequences to validate on are given together.
@@ -97,7 +97,7 @@ def require_apart(reader: Reader) -> None:
 
 
 def start(config: DictConfig, task: SegmentationTask, resume: Path | None) -> int:
-    """Load the weights that a new run starts from, or check the checkpoint to resume; returns the first step.
+    """Load the initial weights of a new run, or check the checkpoint to resume; return the first step.
 
     Raises:
         UserError: The file is wrong or does not fit.
@@ -108,6 +108,6 @@ def start(config: DictConfig, task: SegmentationTask, resume: Path | None) -> in
     checkpoint = read_checkpoint(resume)
     require_same_model(resume, checkpoint, task.state_dict(), plain(config))
     if config.model.init_from is not None:
-        rank_zero_only(log.info)("model.init_from is not read: the run goes on from its checkpoint")
+        rank_zero_only(log.info)("model.init_from is not read: the run resumes from its checkpoint")
     step: int = checkpoint["global_step"]
     return step

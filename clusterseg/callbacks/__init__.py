@@ -1,4 +1,4 @@
-"""What happens beside the training: progress, figures, pictures, resuming, and the reports at the end."""
+"""Callbacks of the training: progress, resource figures, pictures, resuming, and the reports at the end."""
 
 from clusterseg.callbacks.cluster_report import ClusterReport
 from clusterseg.callbacks.ema import AveragedWeights

@@ -1,4 +1,4 @@
-"""The report on the clusters at the end of a run: a picture, and agreement with known subclasses if there are any."""
+"""Report on the clusters at the end of a run: a picture, and the agreement with known subclasses if there are any."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ log = logging.getLogger("clusterseg")
 
 @dataclass(frozen=True, eq=False)
 class _Looked:
-    """What the head makes of a scan.
+    """The cluster head's output for a scan.
 
     Attributes:
-        xyz: Metres.
+        xyz: Coordinates in metres.
         targets: Train id of each point.
         subclass: Cluster of each point within its class, or -1.
         mode: Known subclass of each point within its class, or -1.
@@ -49,9 +49,9 @@ class _Looked:
 
 @checked("callbacks.clusters")
 class ClusterReport(Callback):
-    """Writes `clusters.png`, and `clusters.json` where the data set knows of subclasses (streets).
+    """Writes `clusters.png`, and `clusters.json` if the data set has known subclasses (streets).
 
-    A report that cannot be made is logged as a warning; the run has finished all the same.
+    A failed report is logged as a warning; the run still counts as finished.
 
     Args:
         folder: Where to write.
@@ -70,7 +70,7 @@ class ClusterReport(Callback):
         self.folder, self.show, self.scans, self.scenes = folder, show, scans, scenes
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse a class that the data does not have.
+        """Check that the class `show` exists in the data.
 
         Raises:
             UserError: `show` names no class.
@@ -90,7 +90,7 @@ class ClusterReport(Callback):
             return
         try:
             self._report(trainer, pl_module)
-        except Exception as error:  # a report on the run is not worth the run
+        except Exception as error:  # a failed report must not fail the run
             log.warning("no report on the clusters: %s", error)
 
     def _report(self, trainer: pl.Trainer, task: SegmentationTask) -> None:
@@ -136,7 +136,7 @@ class ClusterReport(Callback):
                 logger.experiment.add_figure("clusters", figure, trainer.global_step)
 
     def _compare(self, looked: list[_Looked], class_names: tuple[str, ...]) -> None:
-        """Write how well clusters match the known subclasses, where there are any."""
+        """Write the agreement of clusters and known subclasses, if there are any."""
         tables = {name: _table(looked, c) for c, name in enumerate(class_names)}
         found = {name: vars(agreement(table)) for name, table in tables.items() if table.sum() > 1}
         if not found:
@@ -147,7 +147,7 @@ class ClusterReport(Callback):
 
 
 def _modes(dataset: ScanDataset, index: int, labels: np.ndarray | None) -> Int64[np.ndarray, " points"]:
-    """The known subclass of each point, or -1."""
+    """Known subclass of each point, or -1."""
     modes = dataset.reader.modes(dataset.scan_ids[index])
     if labels is None:
         return np.zeros(0, np.int64)
@@ -159,7 +159,7 @@ def _modes(dataset: ScanDataset, index: int, labels: np.ndarray | None) -> Int64
 
 
 def _table(looked: list[_Looked], class_id: int) -> Tensor:
-    """Points of a class by cluster and known subclass."""
+    """Point counts of a class by cluster (rows) and known subclass (columns)."""
     pairs = [
         np.stack([scan.subclass[rows], scan.mode[rows]])
         for scan in looked

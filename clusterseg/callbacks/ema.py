@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is validated and kept in the checkpoints."""
+"""Exponential moving average of the weights, used for validation and stored in the checkpoints."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from clusterseg.config.signatures import checked
 
 
 def decay_at(updates: Int[Tensor, ""], decay: float) -> Float[Tensor, ""]:
-    """Return how much of the average stays after so many updates: at first (1 + n) / (10 + n), then `decay`.
+    """Return the decay of the average after n updates: the smaller of (1 + n) / (10 + n) and `decay`.
 
-    Without it the weights of the start would weigh on the average of a short run. Source: TensorFlow's
+    Without the warm-up the initial weights would dominate the average of a short run. Source: TensorFlow's
     `ExponentialMovingAverage`, `num_updates`.
     """
     count = updates.float()
@@ -28,12 +28,11 @@ def decay_at(updates: Int[Tensor, ""], decay: float) -> Float[Tensor, ""]:
 class AveragedWeights(WeightAveraging):
     """Lightning's `WeightAveraging` as an exponential moving average after each optimiser step.
 
-    Parameters are averaged; buffers, such as the running statistics of a normalisation, are the current ones. A
-    checkpoint holds the averaged weights as its `state_dict`, so that what reads one gets those, and the current ones
-    beside them for a resume.
+    Parameters are averaged; buffers, such as the running statistics of a normalisation, are the current ones. The
+    `state_dict` of a checkpoint holds the averaged weights; the current weights are stored beside it for a resume.
 
     Args:
-        decay: Share of the average that stays at each step, see `decay_at`.
+        decay: Decay of the average per step in 0..1, see `decay_at`.
 
     Raises:
         UserError: The decay is out of its range.
@@ -47,13 +46,13 @@ class AveragedWeights(WeightAveraging):
         super().__init__(device=None, use_buffers=False, avg_fn=average)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Move the average to where the weights are; Lightning makes it before it has moved them."""
+        """Move the average to the device of the weights; Lightning creates it before it moves them."""
         self._averaged.to(pl_module.device)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put the average of the parameters in the place of the current ones, which stay beside it."""
+        """Save the averaged parameters as the `state_dict`, with the current ones beside it."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._average_model is not None:
             current, parameters = checkpoint["current_model_state"], dict(pl_module.named_parameters())
@@ -61,16 +60,16 @@ class AveragedWeights(WeightAveraging):
 
     @property
     def _averaged(self) -> nn.Module:
-        assert self._average_model is not None  # made when the fit begins
+        assert self._average_model is not None  # created when the fit begins
         average: nn.Module = self._average_model.module
         return average
 
     def _swap_models(self, pl_module: pl.LightningModule) -> None:
-        """Exchange the parameters alone: Lightning's exchanges buffers too, in which a validation counts."""
+        """Swap the parameters only: Lightning also swaps buffers, in which the validation counts."""
         for averaged, current in zip(self._averaged.parameters(), pl_module.parameters(), strict=True):
-            kept = averaged.data.clone()
+            previous = averaged.data.clone()
             averaged.data.copy_(current.data)
-            current.data.copy_(kept)
+            current.data.copy_(previous)
 
     def _copy_average_to_current(self, pl_module: pl.LightningModule) -> None:
         for averaged, current in zip(self._averaged.parameters(), pl_module.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""What becomes of a step whose loss or gradient is NaN or infinite."""
+"""Stop or skip a training step whose loss or gradient is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ log = logging.getLogger("clusterseg")
 
 
 class FiniteLoss(Callback):
-    """Stops at a step that is not finite, or leaves it out; the weights never see it, and all ranks decide alike.
+    """Stops at a step that is not finite, or skips it before the weights change; all ranks decide alike.
 
-    The loss terms and the gradient's norm are looked at after the backward pass, before the optimiser. (That reads
-    one number from the device in every step; the kernel maps of the next step wait for the device anyway.) In a step
-    that is left out no parameter has a gradient, so that any optimiser keeps its weights and moments; what the forward
-    pass changed (running statistics, centres, bank) goes back to what it was before. The schedule moves on.
-    With float16 the gradient is the scaler's business, which leaves out steps of its own; the loss is looked at here.
+    The loss terms and the gradient's norm are checked after the backward pass and before the optimiser. The check
+    reads one number from the device per step; the kernel maps of the next step synchronise anyway. In a skipped step
+    all gradients are None, so that any optimiser leaves its weights and moments unchanged. Buffers that the forward
+    pass changed (running statistics, centres, bank) are restored. The schedule still advances.
+    With float16 the gradient scaler checks the gradient and skips steps itself; only the loss is checked here.
 
     Args:
-        on_nan: ``stop`` or ``skip``.
-        most_in_a_row: Steps left out one after another that stop the run all the same.
+        on_nan: `stop` or `skip`.
+        most_in_a_row: Number of consecutive skipped steps that stops the run.
     """
 
     def __init__(self, on_nan: str = "stop", most_in_a_row: int = 10) -> None:
@@ -42,32 +42,32 @@ class FiniteLoss(Callback):
         self.in_a_row = 0
         self._scan_ids: tuple[str, ...] = ()
         self._seen: Seen = []
-        self._kept: list[Tensor] = []
+        self._copies: list[Tensor] = []
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep a copy of the buffers at the first batch of each optimiser step."""
+        """Copy the buffers at the first batch of each optimiser step."""
         self._scan_ids = batch.scan_ids
         if self.skip and not self._seen:
             buffers = list(pl_module.buffers())
-            if not self._kept:
-                self._kept = [buffer.clone() for buffer in buffers]
-            for kept, buffer in zip(self._kept, buffers, strict=True):
-                kept.copy_(buffer)
+            if not self._copies:
+                self._copies = [buffer.clone() for buffer in buffers]
+            for copy, buffer in zip(self._copies, buffers, strict=True):
+                copy.copy_(buffer)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Remember the terms of each batch of an optimiser step."""
+        """Store the loss terms of each batch of an optimiser step."""
         assert isinstance(pl_module, SegmentationTask)
         self._seen.append((self._scan_ids, pl_module.terms))
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Stop, or take the gradients away and the buffers back, where a number of any rank is not finite.
+        """Stop, or drop the gradients and restore the buffers, if a value on any rank is not finite.
 
         Raises:
-            UserError: It is to stop, or has left out too many steps in a row.
+            UserError: `on_nan` is `stop`, or too many consecutive steps were skipped.
         """
         gradient = None if _has_scaler(trainer) else gradient_norm(pl_module.parameters())
         seen, self._seen = self._seen, []
@@ -77,30 +77,30 @@ class FiniteLoss(Callback):
         by_rank = gather_objects(_bad_terms(seen))
         if not any(by_rank):
             by_rank = gather_objects(_bad_gradient(seen, gradient))
-        told = _told(trainer.global_step, by_rank)
+        message = _describe(trainer.global_step, by_rank)
         if not self.skip:
-            raise UserError(f"{told}; {REMEDY}, or leave such steps out: on_nan=skip")
+            raise UserError(f"{message}; {REMEDY}, or leave such steps out: on_nan=skip")
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         if self.in_a_row >= self.most_in_a_row:
-            raise UserError(f"{told}; it was so in the last {self.in_a_row} steps; {REMEDY}")
+            raise UserError(f"{message}; it was so in the last {self.in_a_row} steps; {REMEDY}")
         self._leave_out(pl_module)
         if trainer.is_global_zero:
-            log.warning("%s; the step is left out (%d in this run, %d in a row)", told, self.skipped, self.in_a_row)
+            log.warning("%s; the step is left out (%d in this run, %d in a row)", message, self.skipped, self.in_a_row)
         pl_module.log("train/skipped_steps", float(self.skipped), batch_size=1, rank_zero_only=False)
 
     @torch.no_grad()
     def _leave_out(self, pl_module: pl.LightningModule) -> None:
         for parameter in pl_module.parameters():
             parameter.grad = None
-        for buffer, kept in zip(pl_module.buffers(), self._kept, strict=True):
-            buffer.copy_(kept)
+        for buffer, copy in zip(pl_module.buffers(), self._copies, strict=True):
+            buffer.copy_(copy)
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, for a resumed run."""
+        """Return the counts of skipped steps, for a resumed run."""
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the counts."""
         self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
 
 
@@ -119,7 +119,7 @@ def _finite(seen: Seen, gradient: Tensor | None) -> bool:
 
 
 def _bad_terms(seen: Seen) -> list[str]:
-    """The terms that are not finite on this rank, in words."""
+    """Describe the loss terms that are not finite on this rank."""
     found = []
     for scans, terms in seen:
         bad = [f"{name} is {float(term)}" for name, term in terms.items() if not term.isfinite()]
@@ -133,7 +133,7 @@ def _bad_gradient(seen: Seen, gradient: Tensor | None) -> list[str]:
     return [] if gradient is None else [f"the norm of the gradient is {float(gradient)} after scans {scans}"]
 
 
-def _told(step: int, by_rank: list[list[str]]) -> str:
+def _describe(step: int, by_rank: list[list[str]]) -> str:
     many = len(by_rank) > 1
     parts = [f"rank {rank}: {part}" if many else part for rank, found in enumerate(by_rank) for part in found]
     return f"step {step} is not finite: {'; '.join(parts)}"

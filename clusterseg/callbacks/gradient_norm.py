@@ -1,4 +1,4 @@
-"""The size of the gradients."""
+"""Log the norms of the gradients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from clusterseg.task import SegmentationTask
 
 
 class GradientNorm(Callback):
-    """Logs ``train/grad_norm`` of all that is trained and ``cluster/grad_norm`` of the head's projection.
+    """Logs `train/grad_norm` of all trained parameters and `cluster/grad_norm` of the head's projection.
 
-    The L2 norm of what an optimiser step gets: accumulated, averaged over ranks and unscaled, before clipping. It is
-    taken in the steps that are logged only, and stays on the device until then.
+    It is the L2 norm of the gradient of an optimiser step: accumulated, averaged over ranks and unscaled, before
+    clipping. It is computed in logged steps only.
     """
 
     def on_before_optimizer_step(
@@ -37,5 +37,5 @@ class GradientNorm(Callback):
 
 @torch.no_grad()
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Float[Tensor, ""]:
-    """L2 norm of the gradients of some parameters together, those without a gradient left out; NaN if one is."""
+    """Joint L2 norm of the gradients; parameters without one are skipped. NaN if any gradient is NaN."""
     return get_total_norm([p.grad for p in parameters if p.grad is not None]).float()

@@ -1,4 +1,4 @@
-"""A run that has been moved, copied or mounted elsewhere keeps its best checkpoints, and what they scored."""
+"""Restore the best checkpoints and their scores when a run folder was moved, copied or mounted elsewhere."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class MovedRun(Callback):
-    """Lets every `ModelCheckpoint` of a resumed run find its files where they lie now.
+    """Updates the paths of every `ModelCheckpoint` of a resumed run to the current folder.
 
-    Its state holds absolute paths, and Lightning drops the best score where they are others than before. Here they are
-    taken by their place in the folder of checkpoints. A run that goes on in another folder than that of its checkpoint
-    takes the best ones along.
+    The state of a `ModelCheckpoint` holds absolute paths, and Lightning drops the best score if they have changed.
+    This callback resolves them relative to the folder of checkpoints. A run that resumes in a different folder
+    copies the best checkpoints there.
     """
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Rewrite the paths, before Lightning hands the states to the callbacks; all ranks have those of rank 0."""
+        """Rewrite the paths before Lightning restores the callbacks; all ranks use the paths of rank 0."""
         states = checkpoint.get("callbacks") or {}
         source = Path(str(trainer.ckpt_path)).absolute().parent
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -40,12 +40,12 @@ class MovedRun(Callback):
 
 
 def moved_state(state: Mapping[str, Any], key: str, source: Path, target: Path) -> dict[str, Any]:
-    """The state of a `ModelCheckpoint` whose files lie in `target`; those that are gone are forgotten.
+    """Return the state of a `ModelCheckpoint` with its files in `target`; missing files are dropped.
 
     Args:
-        state: As it was saved.
-        key: Its name in a checkpoint.
-        source: Folder of the checkpoint that is resumed; what is missing in `target` is copied from there.
+        state: The saved state.
+        key: Its key in a checkpoint.
+        source: Folder of the resumed checkpoint; files missing in `target` are copied from there.
         target: Folder of the run's checkpoints.
     """
     old, best, paths = PurePath(state["dirpath"]), {}, {"": ""}
@@ -62,14 +62,14 @@ def moved_state(state: Mapping[str, Any], key: str, source: Path, target: Path) 
 
 
 def _within(path: str, folder: PurePath) -> PurePath:
-    """The place of a file in the folder of checkpoints."""
+    """Path of a file relative to the folder of checkpoints."""
     return (
         PurePath(path).relative_to(folder) if PurePath(path).is_relative_to(folder) else PurePath(PurePath(path).name)
     )
 
 
 def _scores(path: Path, key: str, score: Any) -> bool:
-    """Whether a file is there and is the one with that score: its run may have gone on and replaced it."""
+    """Whether the file exists and has that score; its run may have continued and replaced it."""
     if not path.is_file():
         return False
     try:

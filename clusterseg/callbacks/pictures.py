@@ -1,4 +1,4 @@
-"""The same few scans from above after each validation: input, truth, prediction, error."""
+"""Bird's-eye pictures of the same few scans after each validation: input, truth, prediction, error."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
-    """What is known of one of the scans; train ids fit into bytes, which the ranks send each other."""
+class _Result:
+    """Truth and prediction of one scan, as bytes, which the ranks exchange."""
 
     scan_id: str
     truth: UInt8[np.ndarray, " points"]
@@ -40,41 +40,41 @@ class _Kept:
 
 @checked("callbacks.pictures")
 class BevPictures(Callback):
-    """Writes ``pictures/XX_NNNNNN/step_SSSSSS.png`` and sends it to wandb and tensorboard where they are on.
+    """Writes `pictures/XX_NNNNNN/step_SSSSSS.png` and sends it to wandb and tensorboard if enabled.
 
-    The predictions are those of the validation itself. The step is that of its row in ``metrics.csv``. A picture that
-    cannot be made is told and left out; the run goes on.
+    The predictions are those of the validation itself. The step is that of its row in `metrics.csv`. A picture that
+    fails is logged as a warning and skipped; the run continues.
 
     Args:
         folder: The run folder.
-        scans: How many, from the first of the validation split.
-        every: Validations from one set of pictures to the next.
+        scans: Number of scans, from the start of the validation split.
+        every: Number of validations between two sets of pictures.
     """
 
     def __init__(self, folder: Path, scans: Count = 2, every: Count = 1) -> None:
         self.folder, self.scans, self.every = folder / FOLDER, scans, every
         self._chosen: dict[str, int] = {}
-        self._kept: list[_Kept] = []
+        self._results: list[_Result] = []
         self._validations = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """How many validations there have been."""
+        """Return the number of validations so far."""
         return {"validations": self._validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the number of validations."""
         self._validations = state_dict["validations"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget pictures of steps that are still to come, as ``metrics.csv`` forgets its rows."""
+        """Remove pictures of later steps, which a resumed run writes again, as `metrics.csv` drops its rows."""
         if trainer.is_global_zero:
             for path in self.folder.glob("*/step_*.png"):
                 if int(path.stem.removeprefix("step_")) >= trainer.global_step:
                     path.unlink(missing_ok=True)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose the scans, if it is time."""
-        self._chosen, self._kept = {}, []
+        """Choose the scans if this validation has pictures."""
+        self._chosen, self._results = {}, []
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             if self._validations % self.every == 0:
                 scan_ids = trainer.datamodule.dataset("val").scan_ids[: self.scans]  # type: ignore[attr-defined]
@@ -84,27 +84,27 @@ class BevPictures(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
     ) -> None:
-        """Keep the predictions for the chosen scans."""
+        """Store the predictions for the chosen scans."""
         if self._chosen.keys() & set(batch.scan_ids):
             assert isinstance(outputs, Tensor)
             columns = [_scans(batch, values) for values in (batch.point_targets, outputs)]
             rows = zip(batch.scan_ids, *columns, strict=True)
-            self._kept += [_Kept(*row) for row in rows if row[0] in self._chosen]
+            self._results += [_Result(*row) for row in rows if row[0] in self._chosen]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the scans of all ranks, on rank 0."""
         if not self._chosen:
             return
-        kept = [scan for scans in gather_objects(self._kept) for scan in scans]
+        drawn = [scan for scans in gather_objects(self._results) for scan in scans]
         if trainer.is_global_zero:
-            for scan in sorted(kept, key=lambda scan: scan.scan_id):
+            for scan in sorted(drawn, key=lambda scan: scan.scan_id):
                 try:
                     self._show(trainer, scan)
-                except Exception as error:  # a picture of the run is not worth the run
+                except Exception as error:  # a failed picture must not fail the run
                     log.warning("no picture of scan %s: %s", scan.scan_id, error)
 
-    def _show(self, trainer: pl.Trainer, scan: _Kept) -> None:
-        """Write the picture of a scan and hand it to the loggers."""
+    def _show(self, trainer: pl.Trainer, scan: _Result) -> None:
+        """Write the picture of a scan and send it to the loggers."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         colours = data.label_map.colours
         xyz = data.dataset("val").read(self._chosen[scan.scan_id]).points[:, :3]
@@ -117,7 +117,7 @@ class BevPictures(Callback):
 
 
 def _scans(batch: Batch, train_ids: Integer[Tensor, " points"]) -> list[UInt8[np.ndarray, " points"]]:
-    """The train ids of the points of each scan."""
+    """Split the train ids of a batch by scan."""
     parts = torch.split(train_ids.to("cpu", torch.uint8), batch.point_counts.tolist())
     return [part.numpy() for part in parts]
 

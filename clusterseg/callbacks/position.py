@@ -1,4 +1,4 @@
-"""Where in its epoch a resumed run is, counted in batches of the size that it has now."""
+"""Position of a resumed run in its epoch, counted in batches of the current size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ log = logging.getLogger("clusterseg")
 
 
 class EpochPosition(Callback):
-    """Lets an epoch that is resumed with another batch size or number of ranks end after its last scan.
+    """Ends an epoch after its last scan when it is resumed with another batch size or number of ranks.
 
-    The loader goes on after the scans that the run has had (see `TrainLoader`). Lightning counts batches instead, and
-    would take the end for the middle: no validation, no best checkpoint.
+    The loader continues after the scans already used (see `TrainLoader`). Lightning counts batches instead and would
+    miss the end of the epoch: no validation, no best checkpoint.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count the batches before as so many that those that are left end the epoch."""
+        """Set the number of batches done so that the remaining ones end the epoch."""
         loader = trainer.train_dataloader
         if not isinstance(loader, TrainLoader) or not loader.scans_before:
             return
@@ -32,7 +32,7 @@ class EpochPosition(Callback):
         assert loader.batch_size is not None
         if loader.scans_before != progress.ready * loader.batch_size * trainer.world_size:
             by = before - progress.ready
-            for name in ("ready", "started", "processed", "completed"):  # the last may be one behind, and is to stay so
+            for name in ("ready", "started", "processed", "completed"):  # the last may be one behind, and must stay so
                 setattr(progress, name, getattr(progress, name) + by)
             rank_zero_only(log.info)(
                 "resuming in batches of another size: epoch %d goes on after the %d scans that it has had",

@@ -1,4 +1,4 @@
-"""A run that the system ends: by SIGTERM, or by the SIGUSR1 that SLURM can send ahead of a time limit."""
+"""End a run on SIGTERM, or on the SIGUSR1 that SLURM can send before a time limit."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Preempted(SystemExit):
-    """The end of a run that the system asked for; the exit status is 128 + the signal's number."""
+    """Exit after a signal; the exit status is 128 + the signal's number."""
 
 
 class Preemption(Callback):
-    """Ends a run at the next optimiser step after a signal, with ``last.ckpt`` written, on all ranks alike.
+    """Ends a run at the next optimiser step after a signal, with `last.ckpt` written, on all ranks alike.
 
     One rank that got the signal is enough. A signal during a validation ends the run at once: `LastCheckpoint` wrote
     one step before it, and the resumed run takes that step and validates.
@@ -33,7 +33,7 @@ class Preemption(Callback):
     Args:
         folder: The run folder.
         requeue: Whether to put the SLURM job back into its queue after SIGUSR1. The command then needs
-            ``ckpt=auto`` and a fixed ``hydra.run.dir``.
+            `ckpt=auto` and a fixed `hydra.run.dir`.
     """
 
     def __init__(self, folder: Path, requeue: bool = False) -> None:
@@ -43,7 +43,7 @@ class Preemption(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen from here on; Lightning gives the signals back at the end of the run."""
+        """Install the signal handlers; Lightning restores the previous ones at the end of the run."""
         self._step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
@@ -55,7 +55,7 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """After an optimiser step, save and end if any rank was asked to."""
+        """Save and exit after an optimiser step if any rank got a signal."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if stepped and any_rank(bool(self._received), pl_module.device):
             for last in _last_checkpoints(trainer):
@@ -65,16 +65,16 @@ class Preemption(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        """Do not wait for the end of a validation. Ranks may differ in its length: the first to know ends all."""
+        """Exit during a validation. Ranks may differ in its length, so the first rank with a signal ends all."""
         if self._received and trainer.state.fn == "fit":
             self._end(trainer)
 
     def _end(self, trainer: pl.Trainer) -> None:
         name = signal.Signals(self._received).name if self._received else "a signal on another rank"
         if trainer.is_global_zero:
-            resume = f"; to go on from there, add ckpt=last hydra.run.dir={self.folder} to the command"
-            kept = resume if _last_checkpoints(trainer) else ""
-            log.warning("%s: the run ends at step %d%s", name, trainer.global_step, kept)
+            resume = f"; to resume from there, add ckpt=last hydra.run.dir={self.folder} to the command"
+            hint = resume if _last_checkpoints(trainer) else ""
+            log.warning("%s: the run ends at step %d%s", name, trainer.global_step, hint)
             if self.requeue and self._received == signal.SIGUSR1:
                 requeue_job()
         raise Preempted(128 + (self._received or signal.SIGTERM))
@@ -86,7 +86,7 @@ def _last_checkpoints(trainer: pl.Trainer) -> list[LastCheckpoint]:
 
 
 def requeue_job() -> None:
-    """Put this SLURM job back into its queue; a failure is told, and loses nothing."""
+    """Requeue this SLURM job; a failure is logged and loses no checkpoint."""
     job = os.environ.get("SLURM_JOB_ID", "")
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     if array and task:

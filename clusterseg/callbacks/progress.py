@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on."""
+"""Progress display of a running training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 
 class Throughput(Callback):
-    """Logs ``train/scans_per_second`` over all ranks, validation left out."""
+    """Logs `train/scans_per_second` over all ranks, without validation time."""
 
     def __init__(self) -> None:
         self._scans = 0
@@ -22,7 +22,7 @@ class Throughput(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Begin to count at the first batch."""
+        """Start counting at the first batch."""
         self._start = self._start or time.perf_counter()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -32,17 +32,17 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch; a running mean since the last validation."""
+        """Count a batch and log the mean speed since the last validation."""
         self._scans += batch.num_scans * trainer.world_size
         speed = self._scans / max(time.perf_counter() - self._start, 1e-9)
         pl_module.log("train/scans_per_second", speed, prog_bar=True, batch_size=1, rank_zero_only=False)
 
 
 class LineProgress(Callback):
-    """One line now and then, for logs and pipes where a bar would only be noise.
+    """Prints a progress line at intervals, for logs and pipes.
 
     Args:
-        seconds: Least time between two lines.
+        seconds: Minimum seconds between two lines.
     """
 
     def __init__(self, seconds: float = 10.0) -> None:
@@ -52,7 +52,7 @@ class LineProgress(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Print loss, mIoU and speed if it is time."""
+        """Print loss, mIoU and speed if the interval has passed."""
         if time.monotonic() - self._last >= self.seconds or trainer.is_last_batch:
             self._last = time.monotonic()
             self._print(trainer, f"batch {batch_idx + 1}/{trainer.num_training_batches}", "train/")
@@ -60,7 +60,7 @@ class LineProgress(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        """Say how far the validation is, if it is time."""
+        """Print the progress of the validation if the interval has passed."""
         if time.monotonic() - self._last >= self.seconds:
             self._last = time.monotonic()
             self._print(trainer, f"validating, batch {batch_idx + 1}/{sum(trainer.num_val_batches)}", "")
@@ -78,5 +78,5 @@ class LineProgress(Callback):
 
 
 def progress() -> Callback:
-    """A bar on a terminal, lines elsewhere."""
+    """Return a progress bar on a terminal, line output elsewhere."""
     return RichProgressBar() if sys.stdout.isatty() else LineProgress()

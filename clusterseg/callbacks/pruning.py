@@ -1,4 +1,4 @@
-"""A sweep stops the trials that are not worth to go on."""
+"""Prune the trials of a sweep that are not promising."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = logging.getLogger("clusterseg")
 
 
 class Pruning(Callback):
-    """Reports each validation to the trial of an Optuna study, and ends the training when the pruner says so.
+    """Reports each validation to the trial of an Optuna study, and ends the training when the pruner decides so.
 
-    The trial is found by its number, which is the number of the job (see `hydra_plugins.clusterseg_optuna`). The
-    training ends as it does at its last step, so that checkpoints and metrics of a pruned run are whole. It is this
-    callback that gives the trial its state PRUNED, with the last reported score as its value; the sweeper, which gets
-    to know only what a job returns, leaves a trial alone that has ended already.
+    The number of the trial is the number of the job (see `hydra_plugins.clusterseg_optuna`). The training ends as it
+    does at its last step, so that checkpoints and metrics of a pruned run are complete. This callback sets the
+    trial's state PRUNED, with the last reported score as its value. The sweeper sees only the return value of a job
+    and skips trials that have already ended.
 
     Args:
         folder: The run folder.
         storage: See `clusterseg.sweeps.optuna.open_study`.
         trial: Number of the trial.
         monitor: The metric that the sweep optimises.
-        direction: ``maximize`` or ``minimize``.
+        direction: `maximize` or `minimize`.
         pruner: An Optuna pruner.
     """
 
@@ -48,7 +48,7 @@ class Pruning(Callback):
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell the study, and in the run's folder, that the trial was pruned."""
+        """Record in the study and in the run folder that the trial was pruned."""
         if self._pruned_at is None or not trainer.is_global_zero:
             return
         from optuna.trial import TrialState
@@ -57,7 +57,7 @@ class Pruning(Callback):
         Outcome("pruned", f"at step {self._pruned_at}").write(self.folder)
 
     def _report(self, trainer: pl.Trainer) -> bool:
-        """Whether the trial is to be pruned after this validation."""
+        """Report the score; return whether to prune the trial after this validation."""
         from optuna.trial import Trial
 
         if self.monitor not in trainer.callback_metrics:

@@ -1,4 +1,4 @@
-"""What a resumed run needs: its last checkpoint and the random states."""
+"""State of a resumed run: its last checkpoint and the random states."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from clusterseg.runs.checkpoint import PREVIOUS
 
 @checked("callbacks.last")
 class LastCheckpoint(Checkpoint):
-    """Writes ``checkpoints/last.ckpt``, from which a run can be resumed exactly.
+    """Writes `checkpoints/last.ckpt`, from which a run can be resumed exactly.
 
     It is written after each validation, after each epoch without one, at the last step, at the last step but one of an
-    epoch that ends with a validation, and every ``every_n_steps``. The one before stays as ``previous.ckpt``. What a
-    killed run left half written is removed. (As a `Checkpoint` it comes after the one that keeps the best, and so
-    knows it.)
+    epoch that ends with a validation, and every `every_n_steps`. The checkpoint before it stays as `previous.ckpt`.
+    Partial files of a killed run are removed. (As a `Checkpoint` it runs after the one that saves the best, and so
+    stores its state.)
 
     Args:
         folder: The run folder.
-        every_n_steps: Optimiser steps between two more writes, or None.
+        every_n_steps: Optimiser steps between additional checkpoints, or None.
     """
 
     def __init__(self, folder: Path, every_n_steps: Annotated[int, Field(ge=1)] | None = None) -> None:
@@ -37,7 +37,7 @@ class LastCheckpoint(Checkpoint):
         self._step = 0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remove what a killed run left half written."""
+        """Remove partial files of a killed run."""
         self._step = trainer.global_step
         if trainer.is_global_zero:
             for half in self.path.parent.glob(temporary_name("*.ckpt", "*")):
@@ -46,7 +46,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write in the middle of an epoch, at its end, or at the last step, if it is time."""
+        """Write within an epoch, at its end, or at the last step, if due."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         interval = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
         left = trainer.num_training_batches - (batch_idx + 1)
@@ -61,19 +61,19 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
 
     def save_step(self, trainer: pl.Trainer) -> None:
-        """Write at the end of a training batch, on all ranks together, with what is logged of it.
+        """Write at the end of a training batch, on all ranks together, with its logged metrics.
 
-        Not where a validation comes next: a run resumed from there would leave it out.
+        Nothing is written right before a validation: a run resumed from there would skip it.
         """
         loop = trainer.fit_loop
         assert loop._data_fetcher is not None
         if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
-            # Lightning logs the batch only after this hook; a run killed in between would lack it for ever.
+            # Lightning logs the batch only after this hook; a run killed in between would lose the row.
             trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        """Write the checkpoint; one is there at every moment."""
+        """Write the checkpoint; a complete one exists at every moment."""
         if trainer.is_global_zero and self.path.is_file():
             with replacing(self.path.with_name(PREVIOUS)) as temporary:
                 link_or_copy(self.path, temporary)
@@ -87,28 +87,28 @@ def _validates(trainer: pl.Trainer) -> bool:
 
 
 class RandomStates(Callback):
-    """Keeps the random states of all ranks in the checkpoint, so that a resumed run draws the same numbers.
+    """Stores the random states of all ranks in the checkpoint, so that a resumed run draws the same numbers.
 
-    Ranks start from the seed of the run plus their number, so that no two of them drop the same features. A run resumed
-    on another number of ranks does so again.
+    Each rank starts from the seed of the run plus its rank, so that no two drop the same features. A run resumed on
+    another number of ranks is seeded again in this way.
     """
 
     def __init__(self) -> None:
         self._restored: list[dict[str, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of every rank's generators."""
+        """Return the generator states of every rank."""
         state = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             state["cuda"] = torch.cuda.get_rng_state()
         return {"ranks": gather_objects(state)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember the states until training starts."""
+        """Store the states until training starts."""
         self._restored = state_dict["ranks"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore this rank's states, or begin with its own."""
+        """Restore this rank's states, or seed it."""
         if len(self._restored) == trainer.world_size:
             mine = self._restored[trainer.global_rank]
             torch.set_rng_state(mine["cpu"].cpu())

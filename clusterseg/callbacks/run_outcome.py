@@ -1,4 +1,4 @@
-"""Tells in the run's folder that the training came to its end."""
+"""Record in the run folder how the training ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clusterseg.runs.outcome import Outcome, forget_outcome
 
 
 class RunOutcome(Callback):
-    """Writes ``outcome.json`` when the training ends; a run that is killed leaves none.
+    """Writes `outcome.json` when the training ends; a killed run leaves none.
 
     Args:
         folder: The run folder.
@@ -21,12 +21,12 @@ class RunOutcome(Callback):
         self.folder = folder
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget how an earlier part of the run ended."""
+        """Remove the outcome of an earlier part of the run."""
         if trainer.is_global_zero:
             forget_outcome(self.folder)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell whether the training went as far as planned."""
+        """Write whether the training ran as long as planned."""
         if trainer.is_global_zero:
             state = "finished" if _planned_end(trainer) else "stopped"
             Outcome(state, f"at step {trainer.global_step}").write(self.folder)

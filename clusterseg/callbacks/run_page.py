@@ -1,4 +1,4 @@
-"""The run as one page, when it ends."""
+"""Write the HTML page of a run when it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger("clusterseg")
 
 
 class Dashboard(Callback):
-    """Writes ``dashboard.html`` from ``metrics.csv`` into the run folder; where it cannot, it says so and no more.
+    """Writes `dashboard.html` from `metrics.csv` into the run folder; a failure is only logged.
 
     Args:
         folder: The run folder.
@@ -29,5 +29,5 @@ class Dashboard(Callback):
             return
         try:
             log.info("dashboard: %s", write_runs([self.folder]))
-        except Exception as error:  # a picture of the run is not worth the run
+        except Exception as error:  # a failed page must not fail the run
             log.warning("no dashboard (%s); later: clusterseg dashboard %s", error, self.folder)

@@ -1,4 +1,4 @@
-"""What a run takes of its machine."""
+"""Log the time and memory that a run uses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clusterseg.predict.latency import peak_memory
 
 
 class SystemFigures(Callback):
-    """Logs ``system/hours``, ``system/memory_mib`` and, on a GPU, ``system/gpu_memory_mib``, all of rank 0.
+    """Logs `system/hours`, `system/memory_mib` and, on a GPU, `system/gpu_memory_mib`, all of rank 0.
 
-    Hours of training, the parts before a resume counted; the most memory that the process, and its tensors on the
-    GPU, have held so far. In the steps that are logged only.
+    Hours count the training including the parts before a resume. Memory is the peak so far of the process and of its
+    tensors on the GPU, in MiB. Logged steps only.
     """
 
     def __init__(self) -> None:
@@ -28,15 +28,15 @@ class SystemFigures(Callback):
         return self._before + time.perf_counter() - self._start
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds of training so far."""
+        """Return the seconds of training so far."""
         return {"seconds": self._seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the seconds of training."""
         self._before = state_dict["seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
+        """Start counting."""
         self._start = time.perf_counter()
 
     def on_train_batch_end(

@@ -1,6 +1,6 @@
 """Within-class clustering: the method itself.
 
-`head` tells the step in order; `sampling`, `sinkhorn` and `contrast` are its pure parts, `centers` and `bank`
+`head` runs the training step; `sampling`, `sinkhorn` and `contrast` are its pure functions, `centers` and `bank`
 its state.
 """
 

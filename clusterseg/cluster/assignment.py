@@ -1,4 +1,4 @@
-"""The anchors of one step after assignment, and what is logged about them."""
+"""The anchors of one step after assignment, and their logged statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Members:
-    """The anchors of one step, embedded and assigned. C classes, n anchors each at most, K clusters each at most."""
+    """The embedded and assigned anchors of one step: C classes, at most n anchors and K clusters each."""
 
     embeddings: Float[Tensor, "anchors dim"]
     valid: Bool[Tensor, " anchors"]
@@ -20,16 +20,16 @@ class Members:
     table: Float[Tensor, "classes per_class dim"]
     """The embeddings by class, detached."""
     membership: Bool[Tensor, "classes per_class clusters"]
-    """Which cluster each anchor of the table belongs to."""
+    """Cluster of each anchor in the table."""
     marginal_error: Float[Tensor, " classes"]
 
 
 def usage_entropy(
     membership: Bool[Tensor, "classes per_class clusters"], seeded: Bool[Tensor, "classes clusters"]
 ) -> Float[Tensor, ""]:
-    """How evenly the anchors of a class spread over its clusters, mean over the classes that have anchors.
+    """Normalised entropy of the cluster usage of each class, averaged over the classes with anchors.
 
-    Entropy of the shares over its largest value, the logarithm of min(anchors, clusters): 1 for an even spread.
+    The entropy of the shares is divided by its maximum, the logarithm of min(anchors, clusters): 1 for an even spread.
     """
     counts = membership.sum(1)
     size = counts.sum(1)
@@ -40,5 +40,5 @@ def usage_entropy(
 
 
 def share(part: Bool[Tensor, "*shape"], whole: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Share of the true entries of `whole` that are true in `part` as well; 0 of nothing."""
+    """Share of the true entries of `whole` that are also true in `part`; 0 if there are none."""
     return (part & whole).sum() / whole.sum().clamp_min(1)

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class Bank(nn.Module):
-    """A ring of `size` unit vectors for each subclass; a row counts only once written.
+    """A ring buffer of `size` unit vectors for each subclass; unwritten rows do not count.
 
     Args:
         subclasses: Number of rings.
-        size: Vectors in a ring.
-        push: Most vectors that a ring takes in one step.
+        size: Vectors per ring.
+        push: Maximum number of vectors written to a ring per step.
         dim: Width of the embeddings.
     """
 
@@ -25,18 +25,18 @@ class Bank(nn.Module):
         self.subclasses = subclasses
         self.size = size
         self.push = push
-        # One row more, which takes what is not to be stored, so that a step writes a fixed number of rows.
+        # One extra row receives discarded vectors, so that a step writes a fixed number of rows.
         self.register_buffer("rows", torch.zeros(subclasses * size + 1, dim))
         self.register_buffer("count", torch.zeros(subclasses, dtype=torch.int64))
 
     @property
     def vectors(self) -> Float[Tensor, "subclasses size dim"]:
-        """The rings; rows not written are 0."""
+        """The rings; unwritten rows are 0."""
         return self.rows[:-1].view(self.subclasses, self.size, -1)
 
     @property
     def written(self) -> Bool[Tensor, "subclasses size"]:
-        """Which rows hold a vector."""
+        """Mask of the written rows."""
         return torch.arange(self.size, device=self.count.device) < self.count[:, None]
 
     @torch.no_grad()
@@ -46,7 +46,7 @@ class Bank(nn.Module):
         subclass: Int[Tensor, " anchors"],
         valid: Bool[Tensor, " anchors"],
     ) -> None:
-        """Push the first `push` valid anchors of every subclass, each over the oldest row of its ring."""
+        """Write the first `push` valid anchors of every subclass over the oldest rows of its ring."""
         subclass, order = torch.where(valid, subclass, self.subclasses).sort(stable=True)
         first = torch.searchsorted(subclass, torch.arange(self.subclasses + 1, device=subclass.device))
         turn = torch.arange(len(subclass), device=subclass.device) - first[subclass]
@@ -59,6 +59,6 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def clear(self, subclass: Bool[Tensor, " subclasses"]) -> None:
-        """Empty the rings of subclasses that start anew."""
+        """Empty the rings of reseeded subclasses."""
         self.vectors.masked_fill_(subclass[:, None, None], 0)
         self.count.masked_fill_(subclass, 0)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 def pick_seeds(
     vacant: Bool[Tensor, "classes clusters"], present: Bool[Tensor, "classes anchors"]
 ) -> tuple[Bool[Tensor, "classes clusters"], Int[Tensor, "classes clusters"]]:
-    """Give the vacant clusters of each class different anchors of it, as far as they reach.
+    """Assign different anchors of the class to its vacant clusters, as far as anchors suffice.
 
     Returns:
-        Which clusters get an anchor, and which one: evenly spread over the class's anchors.
+        A mask of the clusters that get an anchor, and the anchor of each, evenly spread over the class's anchors.
     """
     turn = vacant.cumsum(1) - 1
     available = present.sum(1, keepdim=True)
@@ -32,7 +32,7 @@ def move_centers(
     membership: Bool[Tensor, "classes anchors clusters"],
     momentum: float,
 ) -> Float[Tensor, "classes clusters dim"]:
-    """normalise(mu * centre + (1 - mu) * mean of its anchors); a centre without anchors stays."""
+    """Compute normalise(mu * centre + (1 - mu) * mean of its anchors); a centre without anchors stays."""
     # A product instead of a scatter: the same bits on every rank, on any device.
     sums = torch.bmm(membership.to(embeddings.dtype).transpose(1, 2), embeddings)
     counts = membership.sum(1)[..., None]
@@ -45,11 +45,11 @@ class Centers(nn.Module):
     """K centres for each class, K by class; the state of the clustering, identical on every rank.
 
     Args:
-        clusters: Number of clusters of each class. Tables are as wide as the largest; `exists` tells the rest.
+        clusters: Number of clusters of each class. Tables have the largest number; `exists` masks the valid entries.
         dim: Width of the embeddings.
         momentum: Mu.
-        reseed_after: A centre that got no anchor in this many steps in which its class was sampled falls vacant,
-            and is seeded anew; 0 never.
+        reseed_after: A centre without an anchor in this many steps in which its class was sampled becomes vacant and
+            is seeded again; 0 never.
     """
 
     vectors: Tensor
@@ -72,7 +72,7 @@ class Centers(nn.Module):
     def seed(
         self, embeddings: Float[Tensor, "classes anchors dim"], present: Bool[Tensor, "classes anchors"]
     ) -> Bool[Tensor, "classes clusters"]:
-        """Put vacant centres on anchors of their class; returns which ones were seeded now."""
+        """Place vacant centres on anchors of their class; return a mask of the seeded ones."""
         fresh, anchor = pick_seeds(self.exists & ~self.seeded, present)
         chosen = embeddings.gather(1, anchor[..., None].expand(-1, -1, embeddings.shape[-1]))
         self.vectors.copy_(torch.where(fresh[..., None], chosen, self.vectors))
@@ -86,7 +86,7 @@ class Centers(nn.Module):
         embeddings: Float[Tensor, "classes anchors dim"],
         membership: Bool[Tensor, "classes anchors clusters"],
     ) -> Float[Tensor, ""]:
-        """Move the centres to their anchors, retire the idle ones; returns the mean drift 1 - cos(old, new)."""
+        """Move the centres towards their anchors, retire the idle ones; return the mean drift 1 - cos(old, new)."""
         used = membership.any(1)
         moved = move_centers(self.vectors, embeddings, membership, self.momentum)
         drift = ((1 - (moved * self.vectors).sum(-1)) * used).sum() / used.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""The contrast: pull an anchor to what shares its subclass, push it from all other subclasses (METHOD step 4).
+"""The contrastive loss: pull an anchor to its own subclass, push it from all others (METHOD step 4).
 
 For anchor i, with logits l_ij = a_i . b_j / tau against a contrast set,
 
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 MIN_TEMPERATURE = 0.02  # exp(1 / 0.02) summed over a whole bank is still a float32
-NOTHING = 1e-30  # stands for N_i = 0 where an anchor has no negatives
-BLOCK = 128  # anchors at a time against the whole bank, so that the logits stay in cache
+NOTHING = 1e-30  # replaces N_i = 0 for an anchor without negatives
+BLOCK = 128  # anchors per block against the whole bank, so that the logits stay in cache
 
 
 def contrast(
@@ -32,7 +32,7 @@ def contrast(
     temperature: float = 0.1,
     tau_base: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """One contrast term against any set, its positives and negatives given as masks; gradient to both sides.
+    """Compute one contrast term with masks of positives and negatives; the gradient flows to both sides.
 
     Args:
         anchors: Unit rows.
@@ -78,12 +78,12 @@ class _Contrast(torch.autograd.Function):
 
 
 def _anchor_weights(counts: Int[Tensor, " anchors"], dtype: torch.dtype) -> Float[Tensor, " anchors"]:
-    """What a positive of each anchor counts: the mean over its positives, and over the anchors that have any."""
+    """Weight of a positive of each anchor: mean over its positives, and over the anchors with positives."""
     return (counts > 0) / (counts.clamp_min(1) * (counts > 0).sum().clamp_min(1)).to(dtype)
 
 
 def _blocks(weight: Float[Tensor, " anchors"], size: int) -> tuple[Tensor, ...]:
-    """Anchors, so many at a time. Those that count nothing are passed over where that needs no synchronisation."""
+    """Yield blocks of anchors. Anchors without weight are skipped where this needs no synchronisation."""
     every = torch.arange(len(weight), device=weight.device)
     return (every[weight > 0] if weight.device.type == "cpu" else every).split(max(size, 1))
 
@@ -97,17 +97,17 @@ def bank_contrast(
     temperature: float = 0.1,
     tau_base: float = 2.0,
 ) -> Float[Tensor, ""]:
-    """`contrast` against a memory bank: written rows of the own subclass are positives, all others negatives.
+    """Compute `contrast` against a memory bank: written rows of the own subclass are positives, all others negatives.
 
-    The same value without the (anchors x bank) masks and graph: a block of logits lives in cache, and the gradient,
-    known in closed form, is taken in the same pass. No gradient flows to the bank.
+    The value is the same without the (anchors x bank) masks and graph: a block of logits stays in cache, and the
+    gradient is computed in closed form in the same pass. No gradient flows to the bank.
 
     Args:
         anchors: Unit rows.
-        valid: Which anchors count.
+        valid: Mask of the valid anchors.
         subclass: First index into the bank, for each anchor.
-        bank: Unit rows; rows not written must be 0.
-        written: Which rows count.
+        bank: Unit rows; unwritten rows must be 0.
+        written: Mask of the written rows.
         temperature: Tau, at least 0.02.
         tau_base: The term is scaled by tau / tau_base.
     """

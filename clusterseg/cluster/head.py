@@ -1,4 +1,4 @@
-"""The clustering head: project -> assign -> contrast -> update, beside the ordinary losses, in training only."""
+"""The clustering head: project -> assign -> contrast -> update, in addition to the usual losses, in training only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Temperature = Annotated[float, Field(ge=MIN_TEMPERATURE, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class ClusterOutput:
-    """What one step of the head yields."""
+    """The result of one step of the head."""
 
     losses: dict[str, Tensor]
     """Weighted terms by name (point_point, point_center, point_bank), ready to be added to the total loss."""
@@ -39,38 +39,39 @@ class ClusterOutput:
 
 @checked("model.cluster")
 class ClusterHead(nn.Module):
-    """Online clustering within the classes, and contrast against its subclasses (ICCV 2023, arXiv 2307.14605).
+    """Online clustering within classes, and contrast against the subclasses (ICCV 2023, arXiv 2307.14605).
 
-    On several ranks the anchors are gathered, and every rank does the same work on the same numbers: the loss is that
-    of the joint batch, the state is one, the projection's gradients are complete everywhere, and each rank's features
-    get the gradient of their own anchors (see `all_gather` for its scale). The state lives in persistent buffers.
+    On several ranks the anchors are gathered, and every rank does the same computation on the same numbers: the loss is
+    that of the joint batch, the state is identical on all ranks, the projection's gradients are complete on each, and
+    each rank's features get the gradient of their own anchors (see `all_gather` for its scale). The state is stored in
+    persistent buffers.
 
     Args:
         in_channels: Width of the tapped features.
         class_names: Names of the classes, in the order of the label ids.
-        clusters_per_class: K, one for all classes or by class name, with `default` for the rest.
+        clusters_per_class: K, one number for all classes or by class name, with `default` for the rest.
         tap: Backbone features that feed the head, `bottleneck` or `decoder`.
-        projection: Widths of the projection MLP; empty to cluster the features as they are.
+        projection: Widths of the projection MLP; empty to cluster the features directly.
         momentum: Mu of the centres.
         temperature: Tau of the contrast.
         tau_base: The contrast is scaled by tau / tau_base.
         lambda_: Power of the scores in the assignment.
         sinkhorn_rounds: Rounds of the assignment.
-        anchors_per_class: Most anchors of a class in a step.
-        anchors_total: Most anchors in a step, shared evenly by the classes present; None for no such limit.
-        bank_size: Vectors kept for each subclass.
-        bank_push: Most vectors a subclass takes over in one step.
-        weight: Of all three terms.
-        weight_point_point: Of the contrast against the other anchors.
-        weight_point_center: Of the contrast against the centres of the classes present.
-        weight_point_bank: Of the contrast against the bank.
-        start_step: First step with a weight above 0; until then the clusters are only tracked.
-        ramp_steps: Steps in which the weight rises linearly from there; 0 for at once.
-        reseed_after: Steps of its class after which a centre without anchors is seeded anew; 0 never.
-        seed: Of the anchor sampling.
+        anchors_per_class: Maximum number of anchors of a class per step.
+        anchors_total: Maximum number of anchors per step, shared evenly by the classes present; None for no limit.
+        bank_size: Vectors stored for each subclass.
+        bank_push: Maximum number of vectors written per subclass and step.
+        weight: Weight of all three terms.
+        weight_point_point: Weight of the contrast against the other anchors.
+        weight_point_center: Weight of the contrast against the centres of the classes present.
+        weight_point_bank: Weight of the contrast against the bank.
+        start_step: First step with a weight above 0; before it the clusters are only tracked.
+        ramp_steps: Steps of the linear rise of the weight from there; 0 for none.
+        reseed_after: Steps of its class after which a centre without anchors is seeded again; 0 never.
+        seed: Seed of the anchor sampling.
 
     Raises:
-        UserError: A setting out of its range, or an unknown class name.
+        UserError: A setting is out of range, or a class name is unknown.
     """
 
     step: Tensor
@@ -133,12 +134,12 @@ class ClusterHead(nn.Module):
         labels: Int[Tensor, " voxels"],
         predictions: Int[Tensor, " voxels"],
     ) -> ClusterOutput:
-        """One step. In training mode it also updates centres, bank and step counter.
+        """Run one step. In training mode it also updates centres, bank and step counter.
 
         Args:
             features: Tapped backbone features of this rank's batch, any float type; the head works in float32 or wider.
             labels: Class ids, 255 to ignore.
-            predictions: The backbone's class ids now, which tell hard anchors from easy ones.
+            predictions: The backbone's current class ids, which separate hard anchors from easy ones.
         """
         with torch.autocast(features.device.type, enabled=False):
             anchors = sample_anchors(
@@ -166,7 +167,7 @@ class ClusterHead(nn.Module):
 
     @classmethod
     def default(cls, in_channels: int, class_names: Sequence[str], **changes: Any) -> ClusterHead:
-        """Build a head with the settings of `conf/model/cluster/default.yaml`, but for some.
+        """Build a head with the settings of `conf/model/cluster/default.yaml`, except those given.
 
         Example:
             >>> head = ClusterHead.default(96, ["car", "road"], clusters_per_class=4)
@@ -179,12 +180,12 @@ class ClusterHead(nn.Module):
     def subclasses(
         self, features: Float[Tensor, "voxels channels"], labels: Int[Tensor, " voxels"], chunk: int = 16384
     ) -> Int[Tensor, " voxels"]:
-        """The cluster (0..K-1 within its class) whose centre is nearest, to look at; call in evaluation mode.
+        """Return the cluster (0..K-1 within its class) with the nearest centre; call in evaluation mode.
 
         Args:
             features: Tapped backbone features.
             labels: The class of each voxel, 255 to ignore.
-            chunk: Voxels at a time, which bounds the memory.
+            chunk: Voxels per block, which bounds the memory.
 
         Returns:
             -1 where the label is ignored or its class has no centre yet.
@@ -206,7 +207,7 @@ class ClusterHead(nn.Module):
         self.bank.clear(self.centers.seed(table, present).flatten())
 
     def _assign(self, embeddings: Tensor, valid: Tensor, table: Tensor, present: Tensor, anchors: Anchors) -> Members:
-        """Balanced clusters of each class's anchors."""
+        """Assign the anchors of each class to balanced clusters."""
         centers = self.centers
         scores = torch.bmm(table, centers.vectors.transpose(1, 2))
         assignment = balanced_assignment(scores, present, centers.seeded, self.lambda_, self.sinkhorn_rounds)
@@ -224,7 +225,7 @@ class ClusterHead(nn.Module):
         )
 
     def _contrast(self, members: Members) -> dict[str, Tensor]:
-        """The three weighted terms, against the state from before this step's update."""
+        """Compute the three weighted terms against the state before this step's update."""
         x, valid, subclass = members.embeddings, members.valid, members.subclass
         tau, base = self.temperature, self.tau_base
         same = subclass[:, None] == subclass
@@ -249,7 +250,7 @@ class ClusterHead(nn.Module):
 
     @torch.no_grad()
     def _update(self, members: Members) -> Tensor:
-        """Centres, bank, step; returns the centres' drift."""
+        """Update centres, bank and step counter; return the centres' drift."""
         drift = self.centers.update(members.table, members.membership)
         self.bank.update(members.embeddings.detach(), members.subclass, members.valid)
         self.step.add_(1)
@@ -257,7 +258,7 @@ class ClusterHead(nn.Module):
 
     @torch.no_grad()
     def _stats(self, members: Members, anchors: Anchors) -> dict[str, Tensor]:
-        """Scalars for the log; `used/<class>` counts subclasses that got an anchor when the class was last sampled."""
+        """Return scalars for the log; `used/<class>` counts subclasses used when the class was last sampled."""
         rows = self.centers.exists.flatten()[:, None].expand_as(self.bank.written)
         used = self.centers.used().float().unbind()
         return {

@@ -1,4 +1,4 @@
-"""Projection of anchors into the space that is clustered: an MLP, then the unit sphere (METHOD step 1)."""
+"""Projection of anchors into the clustering space: an MLP, then the unit sphere (METHOD step 1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def projection_mlp(in_channels: int, widths: Sequence[int]) -> nn.Sequential:
-    """Linear + BatchNorm + ReLU for each width; the layout of the published weights. No width: the identity."""
+    """Build Linear + BatchNorm + ReLU for each width, as in the published weights; the identity without widths."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip([in_channels, *widths], widths, strict=False):
         layers += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
@@ -21,7 +21,7 @@ def projection_mlp(in_channels: int, widths: Sequence[int]) -> nn.Sequential:
 def project(
     layers: nn.Sequential, rows: Float[Tensor, "rows channels"], valid: Bool[Tensor, " rows"]
 ) -> Float[Tensor, "rows dim"]:
-    """Apply the MLP, its batch statistics taken over the valid rows only."""
+    """Apply the MLP with batch statistics over the valid rows only."""
     for layer in layers:
         rows = masked_batch_norm(layer, rows, valid) if isinstance(layer, _BatchNorm) else layer(rows)
     return rows
@@ -30,9 +30,9 @@ def project(
 def masked_batch_norm(
     norm: _BatchNorm, rows: Float[Tensor, "rows channels"], valid: Bool[Tensor, " rows"]
 ) -> Float[Tensor, "rows channels"]:
-    """`norm(rows[valid])` at a fixed size. A single row, which BatchNorm refuses, comes out as the bias.
+    """Compute `norm(rows[valid])` at a fixed size. A single row, which BatchNorm refuses, becomes the bias.
 
-    The running statistics move as BatchNorm's do, and rest when fewer than two rows are valid.
+    The running statistics are updated as in BatchNorm, but not with fewer than two valid rows.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -54,7 +54,7 @@ def masked_batch_norm(
 def unit_rows(
     rows: Float[Tensor, "rows dim"],
 ) -> tuple[Float[Tensor, "rows dim"], Bool[Tensor, " rows"]]:
-    """L2-normalise, and tell which rows have a direction; the others (all ReLUs shut) are 0 with zero gradient."""
+    """L2-normalise rows and return a mask of the nonzero ones; zero rows stay 0 with zero gradient."""
     square = rows.square().sum(1, keepdim=True)
     alive = square > 1e-12
     return rows * torch.where(alive, square.clamp_min(1e-12).rsqrt(), 0.0), alive.squeeze(1)

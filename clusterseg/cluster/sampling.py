@@ -1,8 +1,8 @@
-"""Anchor sampling: up to n voxels per class from the batch of all ranks, half of them misclassified now.
+"""Anchor sampling: up to n voxels per class from the batch of all ranks, half of them currently misclassified.
 
-Every voxel of the joint batch draws a key from (seed, step, its number in the joint batch), and each class takes its
-smallest keys. So the choice is random, repeatable, and does not depend on how the scans lie on the ranks.
-Nothing waits for the host: the results have a fixed size and a mask.
+Every voxel of the joint batch gets a key from (seed, step, its number in the joint batch), and each class takes its
+smallest keys. The sample is random, reproducible, and independent of the distribution of scans over ranks. It needs no
+host synchronisation: the results have a fixed size and a mask.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAST = torch.iinfo(torch.int64).max  # sorts behind every code
 
 @dataclass(frozen=True)
 class Anchors:
-    """Sampled voxels, identical on every rank: class after class, in random order within a class."""
+    """Sampled voxels, identical on every rank: ordered by class, random within a class."""
 
     source: Int[Tensor, " anchors"]
     """Rank that holds the voxel."""
@@ -53,16 +53,16 @@ def sample_anchors(
     seed: int,
     step: Int[Tensor, ""],
 ) -> Anchors:
-    """Sample anchors per class, half hard and half easy; where one kind is short the other fills up (METHOD step 2).
+    """Sample anchors per class, half hard and half easy; a shortage of one kind is filled by the other (METHOD step 2).
 
     Args:
         labels: Class ids of this rank's voxels; ids outside 0..num_classes-1 (such as 255) are not sampled.
         predictions: Current class ids of the same voxels.
         num_classes: Number of classes C.
-        per_class: Most anchors of one class.
-        total: Most anchors in all, shared evenly by the classes present; None for C * per_class.
-        seed: Of the run.
-        step: Of the run; the same step samples the same voxels.
+        per_class: Maximum number of anchors of one class.
+        total: Maximum number of all anchors, shared evenly by the classes present; None for C * per_class.
+        seed: Seed of the run.
+        step: Step of the run; the same step samples the same voxels.
     """
     group = voxel_groups(labels, predictions, num_classes)
     local = torch.zeros(2 * num_classes + 1, dtype=torch.int64, device=labels.device)
@@ -76,9 +76,9 @@ def sample_anchors(
 
 
 def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors) -> Float[Tensor, "anchors channels"]:
-    """The anchors' features from all ranks, in float32 or wider; gradient to this rank's own, zeros where invalid."""
+    """Gather the anchors' features from all ranks in float32 or wider; gradient to own anchors, 0 where invalid."""
     if features.shape[0] == 0:
-        features = features.new_zeros(1, features.shape[1]) + features.sum()  # keeps the graph
+        features = features.new_zeros(1, features.shape[1]) + features.sum()  # preserves the graph
     mine = anchors.valid & (anchors.source == rank())
     rows = at_least_float32(take_rows(features, torch.where(mine, anchors.index, 0)))
     parts = all_gather(torch.where(mine[:, None], rows, 0.0))
@@ -88,14 +88,14 @@ def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors)
 def voxel_groups(
     labels: Int[Tensor, " voxels"], predictions: Int[Tensor, " voxels"], num_classes: int
 ) -> Int[Tensor, " voxels"]:
-    """2 * class + (0 hard, 1 easy); 2C for voxels that are not sampled."""
+    """Return the group of each voxel: 2 * class + (0 hard, 1 easy); 2C for voxels that are not sampled."""
     labels = labels.long()
     valid = (labels >= 0) & (labels < num_classes)
     return torch.where(valid, 2 * labels + (predictions == labels), 2 * num_classes)
 
 
 def group_quotas(counts: Int[Tensor, "classes 2"], per_class: int, total: int | None) -> Int[Tensor, "classes 2"]:
-    """Hard and easy anchors to take of each class, from the numbers of hard and easy voxels there are."""
+    """Return the numbers of hard and easy anchors per class, from the numbers of hard and easy voxels."""
     hard, easy = counts.unbind(1)
     most = torch.full_like(hard, per_class)
     if total is not None:
@@ -105,13 +105,13 @@ def group_quotas(counts: Int[Tensor, "classes 2"], per_class: int, total: int | 
 
 
 def voxel_keys(count: int, first: Int[Tensor, ""], seed: int, step: Int[Tensor, ""]) -> Int[Tensor, " voxels"]:
-    """Random keys in [0, 2^32) of the voxels numbered first, first + 1, ...: all different within a step."""
+    """Return random keys in [0, 2^32) of the voxels first, first + 1, ...: unique within a step."""
     salt = _mix(_mix(torch.full_like(step, seed % KEY_RANGE)) ^ (step % KEY_RANGE))
     return _mix((first + torch.arange(count, device=step.device)) ^ salt)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """One-to-one scrambling of 32-bit integers held in int64 (xor-shift-multiply; both factors odd, below 2^31)."""
+    """Bijective hash of 32-bit integers stored in int64 (xor-shift-multiply; both factors odd, below 2^31)."""
     x = x ^ (x >> 16)
     x.mul_(0x7FEB352D).bitwise_and_(KEY_RANGE - 1)
     x ^= x >> 15
@@ -121,15 +121,15 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _margin(quota: Tensor) -> Tensor:
-    """Candidates expected where `quota` are needed: at least six standard deviations above it."""
+    """Expected number of candidates for a `quota`: at least six standard deviations above it."""
     return quota + 8.0 * quota.sqrt() + 16.0
 
 
 def _thresholds(counts: Tensor, quotas: Tensor) -> Tensor:
-    """Key below which a voxel of each group is worth sorting, from the joint counts; 0 for the last, unsampled group.
+    """Key threshold of each group, below which voxels are sorted, from the joint counts; 0 for the unsampled group.
 
-    This spares a sort of all voxels. The threshold belongs to the joint batch, so were too few keys ever below it
-    (less often than once in 1e10), the anchors would be one fewer, and still the same on every rank.
+    This avoids a sort of all voxels. The threshold is that of the joint batch. If too few keys are below it (less than
+    once in 1e10), there are fewer anchors, but the same ones on every rank.
     """
     share = _margin(quotas.double()) / counts.clamp_min(1)
     threshold = torch.where(share >= 1, float(KEY_RANGE), (share * KEY_RANGE).floor()).long()
@@ -137,14 +137,14 @@ def _thresholds(counts: Tensor, quotas: Tensor) -> Tensor:
 
 
 def _capacity(num_classes: int, per_class: int) -> int:
-    """Room for the candidates of one rank, ten standard deviations above the most that are expected."""
+    """Buffer size for the candidates of one rank, ten standard deviations above the expected maximum."""
     half = torch.tensor(per_class / 2, dtype=torch.float64)
     expected = 2 * num_classes * float(_margin(half))
     return math.ceil(expected + 10 * math.sqrt(expected))
 
 
 def _candidates(group: Tensor, keys: Tensor, threshold: Tensor, capacity: int) -> tuple[Tensor, Tensor]:
-    """Sort codes and rows of the voxels below their group's threshold, padded with LAST to `capacity`."""
+    """Return sort codes and rows of the voxels below their group's threshold, padded with LAST to `capacity`."""
     keep = keys < threshold[group]
     place = keep.cumsum(0).sub_(1).masked_fill_(~keep, capacity).clamp_max_(capacity)
     index = torch.full((capacity + 1,), -1, device=group.device)
@@ -162,7 +162,7 @@ def _select(
     per_class: int,
     total: int | None,
 ) -> Anchors:
-    """Of every rank's candidates, the smallest keys of each group up to its quota, laid out by class."""
+    """Select from every rank's candidates the smallest keys of each group up to its quota, ordered by class."""
     num_classes = len(quotas) // 2
     size = num_classes * per_class if total is None else min(total, num_classes * per_class)
     codes, order = codes.flatten().sort()
@@ -189,5 +189,5 @@ def _select(
 
 
 def _rank_within(group: Int[Tensor, " sorted"]) -> Int[Tensor, " sorted"]:
-    """Position of each entry among the equal ones, in a sorted list."""
+    """Position of each entry among its equals, in a sorted list."""
     return torch.arange(len(group), device=group.device) - torch.searchsorted(group, group)

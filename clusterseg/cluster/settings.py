@@ -1,4 +1,4 @@
-"""The head's settings: their defaults, and what one annotation cannot say of them."""
+"""The head's settings: defaults, and checks across several settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clusterseg.files import CONF
 
 
 def default_settings() -> dict[str, Any]:
-    """Return the settings of `conf/model/cluster/default.yaml`, the one place where the defaults stand."""
+    """Return the settings of `conf/model/cluster/default.yaml`, the only place with the defaults."""
     settings = yaml.safe_load((CONF / "model" / "cluster" / "default.yaml").read_text())
     return {key: value for key, value in settings.items() if not key.startswith("_")}
 
@@ -40,7 +40,7 @@ def clusters_by_class(class_names: Sequence[str], spec: int | Mapping[str, int])
 
 
 def require_fitting(bank_push: int, bank_size: int, anchors_total: int | None, class_names: Sequence[str]) -> None:
-    """Check settings against each other.
+    """Check the consistency of settings.
 
     Raises:
         UserError: More vectors are pushed in a step than the bank holds, or a class could be left without an anchor.

@@ -19,15 +19,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-SHORTER = (0.5, 0.25, 0.1, 0.03)  # lengths at which the Newton step is tried beside the whole one
-MAX_STEP = 20.0  # keeps exp(step) in range; a step this long multiplies a cluster's mass by 5e8
-TIE = 1e-5  # share of the scores that decides where the plan does not: one anchor alone is spread evenly over all
-RIDGE = 1e-10  # clusters that no anchor can reach yet have no curvature of their own
+SHORTER = (0.5, 0.25, 0.1, 0.03)  # additional lengths of the Newton step to try
+MAX_STEP = 20.0  # bounds exp(step); a step of this length multiplies a cluster's mass by 5e8
+TIE = 1e-5  # weight of the scores as tie-breaker: the plan spreads a single anchor evenly over all clusters
+RIDGE = 1e-10  # clusters that no anchor reaches yet have no curvature
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A hard assignment and how well the plan behind it is balanced."""
+    """A hard assignment and the balance of its transport plan."""
 
     labels: Int[Tensor, "classes anchors"]
     """Cluster of each anchor, in 0..K-1; of no meaning where the anchor mask is false."""
@@ -48,10 +48,10 @@ def balanced_assignment(
     Args:
         scores: Logarithms of the scores. A constant per anchor cancels, so the cosines X P^T stand for
             log softmax(X P^T) as well.
-        anchor_mask: Which anchors exist; classes are padded to one length.
-        cluster_mask: Which clusters take part; the balance is over these.
-        lambda_: The power that the scores are raised to: the inverse of the entropic regularisation.
-        rounds: Fixed, so that no class waits for another and no device for the host.
+        anchor_mask: Mask of the existing anchors; classes are padded to one length.
+        cluster_mask: Mask of the clusters to balance.
+        lambda_: Power of the scores: the inverse of the entropic regularisation.
+        rounds: Fixed number of rounds, so that no class waits for another and no device for the host.
     """
     active = cluster_mask | ~cluster_mask.any(1, keepdim=True)
     kernel = (lambda_ * scores.double()).masked_fill(~active[:, None], float("-inf"))
@@ -71,7 +71,7 @@ def balanced_assignment(
 
 
 def _best_step(shares: Tensor, anchor_mass: Tensor, cluster_mass: Tensor, active: Tensor, filling: Tensor) -> Tensor:
-    """The step in g, among Sinkhorn's and Newton's of several lengths, that raises F most; (classes, clusters)."""
+    """Return the step in g (classes, clusters) that raises F most, among Sinkhorn's and Newton's of several lengths."""
     received = torch.einsum("cn,cnk->ck", anchor_mass, shares)
     sinkhorn = cluster_mass.clamp_min(1e-300).log() - received.clamp_min(1e-300).log()
     newton = _newton_step(shares, anchor_mass, received, cluster_mass - received, filling)

@@ -1,4 +1,4 @@
-"""Read a data set before anyone trains on it: `clusterseg check data.root=DIR`."""
+"""Check a data set before training: `clusterseg check data.root=DIR`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check(config: DictConfig, run_dir: Path) -> None:
 
 
 def _count(dataset: ScanDataset, index: int, counts: np.ndarray) -> Iterator[str]:
-    """Add a scan's points by class; yields what is wrong with it."""
+    """Add a scan's points by class; yield its mistakes."""
     try:
         targets = dataset[index].point_targets
     except UserError as error:
@@ -53,7 +53,7 @@ def _count(dataset: ScanDataset, index: int, counts: np.ndarray) -> Iterator[str
 
 
 def _table(data: ScanDataModule, counts: dict[str, np.ndarray]) -> Table:
-    """Points by class (rows) and split (columns)."""
+    """Table of point counts by class (rows) and split (columns)."""
     table = Table("points")
     for split in counts:
         table.add_column(f"{split}, {len(data.dataset(split)):,} scans", justify="right")

@@ -1,4 +1,4 @@
-"""Make a checkpoint of published weights: `clusterseg convert-weights model.init_from=FILE output=own.ckpt`."""
+"""Convert published weights to a checkpoint: `clusterseg convert-weights model.init_from=FILE output=own.ckpt`."""
 
 from __future__ import annotations
 

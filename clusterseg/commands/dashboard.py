@@ -1,4 +1,4 @@
-"""Write the story of runs as one offline page: `clusterseg dashboard RUN [RUN ...]`."""
+"""Write the dashboard of runs as one offline HTML page: `clusterseg dashboard RUN [RUN ...]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clusterseg.viz.runs import write_runs
 
 
 def dashboard(config: DictConfig, run_dir: Path) -> Path:
-    """Write the page of `config.runs`.
+    """Write the dashboard of `config.runs`.
 
     Returns:
         The .html file.

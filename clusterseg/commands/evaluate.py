@@ -50,7 +50,7 @@ def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
 
 def compare(config: DictConfig, run_dir: Path) -> dict[str, Any]:
-    """Score the two checkpoints `config.compare`, each in a folder of its own, and put them side by side.
+    """Score the two checkpoints `config.compare`, each in its own folder, and compare them.
 
     Returns:
         The content of `comparison.json`: the results a and b, and the difference b - a of each class and mean.
@@ -108,7 +108,7 @@ def write(result: dict[str, Any], tally: Tally, scans: list[PredictedScan], gall
 
 
 def run_of(checkpoint: Path) -> Path | None:
-    """Return the run folder that a checkpoint lies in, or None where the path has no folder above its own."""
+    """Return the run folder of a checkpoint, which is its parent's parent; None if the path has none."""
     parents = checkpoint.absolute().parents
     return parents[1] if len(parents) > 1 else None
 
@@ -116,7 +116,7 @@ def run_of(checkpoint: Path) -> Path | None:
 def log_to_wandb(
     config: DictConfig, result: dict[str, Any], scans: list[PredictedScan], gallery: Gallery, run_dir: Path
 ) -> None:
-    """Send scores and scans to wandb, if `logger=wandb`."""
+    """Log scores and scans to wandb, if `logger=wandb`."""
     if "wandb" in config.logger:
         logger = instantiate(config.logger.wandb, save_dir=str(run_dir))
         means = {f"{config.split}/{name}": result[name] for name in MEANS if result[name] is not None}
@@ -124,7 +124,7 @@ def log_to_wandb(
 
 
 def submit(reader: Reader, scan_ids: list[str], run_dir: Path) -> None:
-    """Pack the benchmark's submission and check it; labels of other data sets stay single files."""
+    """Pack the benchmark's submission and check it; for other data sets leave the label files as they are."""
     if not isinstance(reader, SemanticKittiReader):
         log.info("labels are in %s", run_dir / "submission")
         return
@@ -133,12 +133,12 @@ def submit(reader: Reader, scan_ids: list[str], run_dir: Path) -> None:
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """JSON as it is written."""
+    """Format a result as JSON text."""
     return json.dumps(result, indent=2, allow_nan=False) + "\n"
 
 
 def as_dict(tally: Tally, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """Scores as plain numbers by name; without a labelled point the scores are None."""
+    """Return scores as plain numbers by name; without a labelled point the scores are None."""
     confidence, accuracy = tally.reliability()
     return {
         **_named(tally.scores(), class_names),

@@ -1,4 +1,4 @@
-"""Write weights for other programs: `clusterseg export ckpt=PATH output=FILE`."""
+"""Export weights for other projects: `clusterseg export ckpt=PATH output=FILE`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("clusterseg")
 
 
 def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
-    """Write the weights of `config.ckpt` as a file of the project that `config.format` names.
+    """Write the weights of `config.ckpt` in the format of the project `config.format`.
 
     Returns:
         The state dict.
@@ -56,7 +56,7 @@ def output_file(setting: Any, source: Path, noun: str) -> Path:
     """Return the file to write.
 
     Raises:
-        UserError: It is a folder, or the very file that is read.
+        UserError: The path is a folder or the input file.
     """
     output = Path(str(setting)).expanduser()
     if output.is_dir():
@@ -67,7 +67,7 @@ def output_file(setting: Any, source: Path, noun: str) -> Path:
 
 
 def save(output: Path, content: dict[str, Any]) -> None:
-    """Write a file of tensors, whole or not at all.
+    """Write a file of tensors atomically.
 
     Raises:
         UserError: It cannot be written.

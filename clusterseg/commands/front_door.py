@@ -1,4 +1,4 @@
-"""The one front door: `clusterseg COMMAND key=value ...`. Every command reads its arguments the same way."""
+"""The command-line entry point `clusterseg COMMAND key=value ...`; all commands parse arguments the same way."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from clusterseg import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """A command.
+    """A command of the console script.
 
     Attributes:
-        purpose: One line.
-        positional: The setting that arguments without `key=` are collected in, or None.
-        several: Whether there may be more than one of them.
+        purpose: Description in one line.
+        positional: The setting that takes arguments without `key=`, or None.
+        several: Whether it takes more than one argument.
     """
 
     purpose: str
@@ -29,7 +29,7 @@ class Command:
     several: bool = False
 
 
-#: The module, its function and the configuration of a command have its name, with `_` for `-`.
+#: Module, function and configuration of a command have its name, with `_` for `-`.
 COMMANDS = {
     "train": Command("train a network; -m for a sweep"),
     "evaluate": Command("score a checkpoint; with split=test, the benchmark's submission"),
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def overview() -> str:
-    """Return the list of commands."""
+    """Return the help text that lists the commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {command.purpose}" for name, command in COMMANDS.items()]
     return "\n".join(
@@ -86,20 +86,22 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
 
     Args:
         name: A key of `COMMANDS`.
-        arguments: What follows it.
-        program: What stands before them on the command line; None for a script of its own, such as `train.py`.
+        arguments: The arguments after the command.
+        program: The command line before the arguments; None for a separate script, such as `train.py`.
     """
     from clusterseg.commands.hydra_command import run_command
 
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last: a user's own network or reader beside the run, never in the place of ours
+        sys.path.append(
+            os.getcwd()
+        )  # last, so that a user's network or reader in this folder never shadows an installed module
     module = import_module(f"clusterseg.commands.{name.replace('-', '_')}")
     function = getattr(module, name.replace("-", "_"))
     run_command(name.replace("-", "_"), function, with_keys(COMMANDS[name], arguments), program or [sys.argv[0]])
 
 
 def with_keys(command: Command, arguments: Sequence[str]) -> list[str]:
-    """Turn arguments without a key, such as the runs of `clusterseg dashboard RUN RUN`, into `key=value`."""
+    """Turn positional arguments, such as the runs of `clusterseg dashboard RUN RUN`, into `key=value`."""
     if command.positional is None:
         return list(arguments)
     plain = [argument for argument in arguments if _is_plain(argument)]
@@ -114,7 +116,7 @@ def with_keys(command: Command, arguments: Sequence[str]) -> list[str]:
 
 
 def _is_plain(argument: str) -> bool:
-    """Whether an argument is a value without a key: no flag, and a path even where it has an `=` in it."""
+    """Whether an argument is a value without a key: not a flag; an existing path may contain `=`."""
     if argument.startswith("-"):
         return False
     return (not re.match(r"[~+]{0,2}[\w./@-]+=", argument) and not argument.startswith("~")) or Path(argument).exists()

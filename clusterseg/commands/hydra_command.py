@@ -1,4 +1,4 @@
-"""Run a command on a Hydra configuration: a user's mistake gives one message, a bug gives its traceback."""
+"""Run a command on a Hydra configuration; a user's mistake prints one message, a bug its traceback."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ Function = Callable[[DictConfig, Path], Any]
 def run_command(config_name: str, function: Function, arguments: Sequence[str], program: Sequence[str]) -> None:
     """Compose `config_name` with the arguments, call `function(config, run_dir)`, and exit on a mistake.
 
-    A sweeper gets the metric that `optimize` names. Exit status 2 is a mistake of the user, or a sweep with failed
-    runs, written to standard error.
+    A sweeper gets the metric that `optimize` names. Exit status 2 means a mistake of the user or a sweep with failed
+    runs; the message goes to standard error.
 
     Args:
         config_name: A file in `conf`.
         function: The command.
         arguments: `key=value` and Hydra's flags.
-        program: What stands before them on the command line, such as `["clusterseg", "train"]`; the other ranks of a
-            job are started with it.
+        program: The command line before the arguments, such as `["clusterseg", "train"]`; the other ranks of a job
+            are started with it.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed with a traceback
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     quieten()
     given = sys.argv
     mistakes: list[str] = []
-    ours = [False]  # whether our code runs, not Hydra's, which makes the run folder before
+    ours = [False]  # whether the command itself is running; before that, Hydra creates the run folder
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def main(config: DictConfig) -> Any:
-        quieten()  # a launcher may give a job a process of its own
+        quieten()  # a launcher may run a job in its own process
         sys.argv = [*program, *sys.argv[1:]]
         folder = Path(HydraConfig.get().runtime.output_dir)
         ours[0] = True
@@ -63,13 +63,13 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
         ours[0] = False
         return result
 
-    sys.argv = [program[0], *arguments]  # what Hydra reads
+    sys.argv = [program[0], *arguments]  # Hydra parses this
     try:
         with holding_folders(), ending_sweep(mistakes):
             main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except Exception as error:
@@ -87,7 +87,7 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
 
 @contextmanager
 def original_folder() -> Iterator[None]:
-    """Be where the command was given: paths are relative to there, whatever `hydra.job.chdir` says."""
+    """Work in the folder where the command was given, regardless of `hydra.job.chdir`; paths are relative to it."""
     here = os.getcwd()
     os.chdir(HydraConfig.get().runtime.cwd)
     try:
@@ -97,7 +97,7 @@ def original_folder() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> str:
-    """The message for a mistake of the user; anything else is raised again."""
+    """Return the message for a mistake of the user; raise anything else again."""
     message = explain(error)
     if message is None:
         raise error
@@ -105,7 +105,7 @@ def _explained(error: Exception) -> str:
 
 
 def quieten() -> None:
-    """Keep advertisements and notes on other libraries' internals out of what a person reads."""
+    """Silence irrelevant warnings and notes of other libraries."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     messages = (
@@ -113,14 +113,14 @@ def quieten() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
         ".*recommended to use `self.log\\('val/.*sync_dist.*",  # the scores are synchronised already
-        ".*could not find the monitored key.*",  # a run that ends before its first validation; `train` reports it
+        ".*could not find the monitored key.*",  # a run that ends before its first validation; `train` reports this
     )
     for message in messages:
         warnings.filterwarnings("ignore", message=message)
 
 
 def explain(error: BaseException) -> str | None:
-    """The message for a mistake of the user, or None for anything else."""
+    """Return the message for a mistake of the user, or None for anything else."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
@@ -132,7 +132,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, InstantiationException):
         return str(error).splitlines()[0] if isinstance(error.__cause__, TypeError) else None
     if isinstance(error, HydraException | OmegaConfBaseException):
-        # Without Hydra's advice to add the key all the same, and without its search path.
+        # Drop Hydra's advice to add the key with `+`, and its search path.
         message = (
             str(error)
             .replace("Could not override", "there is no key")

@@ -35,14 +35,14 @@ log = logging.getLogger("clusterseg")
 def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     """Predict every point of `config.input` and write raw labels under `config.output`, one file per cloud.
 
-    A file that is there already is not predicted again: an interrupted run goes on where it stopped. Inputs, and files
-    that no prediction has written, are never replaced.
+    Files that already exist are not predicted again, so an interrupted run continues where it stopped. Inputs, and
+    files not written by a prediction, are never replaced.
 
     Returns:
-        How many files there are, were predicted now, and had been before.
+        Number of files in total, predicted by this call, and predicted before.
 
     Raises:
-        UserError: A setting is wrong, or clouds could not be predicted: the others are, unless `config.strict`.
+        UserError: A setting is wrong, or clouds could not be predicted; the others are, unless `config.strict`.
     """
     for key in ("input", "output"):
         if config[key] is None:
@@ -75,7 +75,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
 
 
 def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter) -> list[LeftOut]:
-    """Predict the clouds of a dataset; returns those that could not be, of all ranks, on rank 0.
+    """Predict the clouds of a dataset; on rank 0 return the clouds of all ranks that failed.
 
     Raises:
         UserError: A setting is wrong, or the output cannot be written.
@@ -85,14 +85,14 @@ def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: C
     trainer = eval_trainer(config, precision_of(networks))
     trainer.predict(task, datamodule=CloudData(dataset, config.num_workers), return_predictions=False)
     parts = gather_objects((writer.unplaced, writer.unlit, task.left_out))
-    if rank() != 0:  # one of them tells
+    if rank() != 0:  # only rank 0 reports
         return []
     tell(sum(part[0] for part in parts), sum(part[1] for part in parts), config.invalid)
     return [entry for part in parts for entry in part[2]]
 
 
 def tell(unplaced: int, unlit: int, invalid: str) -> None:
-    """Say what became of points with values that are not finite."""
+    """Log how points with values that are not finite were treated."""
     if unplaced:
         given = "label 0 (unlabeled)" if invalid == "unlabeled" else "the label of the nearest point in the file"
         other = "nearest" if invalid == "unlabeled" else "unlabeled"
@@ -102,7 +102,7 @@ def tell(unplaced: int, unlit: int, invalid: str) -> None:
 
 
 def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], scale: float) -> dict[str, Any]:
-    """What decides on the labels, to tell whether an earlier run can be gone on with."""
+    """Return the settings that determine the labels, to check whether an earlier run can be continued."""
     return {
         "checkpoints": [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in networks.paths],
         "tta": config.tta,
@@ -121,5 +121,5 @@ def _plain(setting: Any) -> Any:
 
 
 def _is_first() -> bool:
-    """Whether this process is rank 0; the others come later, and write what it has claimed."""
+    """Whether this process is rank 0, which claims the files; the other ranks start later and write them."""
     return not getattr(rank_zero_only, "rank", 0)

@@ -1,4 +1,4 @@
-"""Where a network's cost lies: `clusterseg profile model=spvnas scan=FILE.bin`."""
+"""Profile the layers of a network: `clusterseg profile model=spvnas scan=FILE.bin`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class LayerCost:
     """Cost of one layer.
 
     Attributes:
-        name: In the network.
-        parameters: Numbers that training changes.
+        name: Its name in the network.
+        parameters: Number of trainable parameters.
         macs: Multiply-accumulates on the scan.
         voxels: Rows of the output.
         milliseconds: Median over the runs. The first 3x3x3 convolution of a stride builds that stride's kernel map.
@@ -53,8 +53,8 @@ class Profile:
     """Cost of a network on a scan.
 
     Attributes:
-        layers: Convolutions and linear layers, in the order in which they run.
-        parameters: Of the whole network.
+        layers: Convolutions and linear layers, in execution order.
+        parameters: Number of parameters of the whole network.
         milliseconds: Median of the whole forward pass.
     """
 
@@ -64,7 +64,7 @@ class Profile:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all layers."""
+        """Sum of the multiply-accumulates of all layers."""
         return sum(layer.macs for layer in self.layers)
 
 
@@ -90,7 +90,7 @@ def profile(config: DictConfig, run_dir: Path) -> Profile:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:N`.
+    """Return the device of `auto`, `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         UserError: There is no such device.
@@ -106,7 +106,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def read_voxels(scan: Path, voxel_size: float) -> tuple[Tensor, Tensor]:
-    """Features (voxels, 4) and coordinates (voxels, 4) of a `.bin` file, whole and not augmented."""
+    """Read features (voxels, 4) and coordinates (voxels, 4) of a whole `.bin` file, not augmented."""
     sample = build_sample(read_scan(scan), None, scan.stem, voxel_size=voxel_size)
     coords = np.concatenate([np.zeros((len(sample.coords), 1), np.int32), sample.coords], 1)
     return torch.from_numpy(sample.feats), torch.from_numpy(coords)
@@ -114,7 +114,7 @@ def read_voxels(scan: Path, voxel_size: float) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def profile_network(network: SparseUNet, feats: Tensor, coords: Tensor, repeats: int = 3) -> Profile:
-    """Time each layer in `repeats` forward passes after one that is not counted."""
+    """Time each layer in `repeats` forward passes after one warm-up pass."""
     network.eval()
     macs = layer_macs(network, scan_size(coords))
     seconds: dict[str, list[float]] = {}
@@ -143,7 +143,7 @@ def profile_network(network: SparseUNet, feats: Tensor, coords: Tensor, repeats:
 def _timed_layers(
     network: nn.Module, names: dict[str, int], seconds: dict[str, list[float]], rows: dict[str, int]
 ) -> Iterator[None]:
-    """While it lasts, layers add their times to `seconds` and the rows of their outputs to `rows`."""
+    """Within the context, layers add their times to `seconds` and the rows of their outputs to `rows`."""
     started: dict[str, float] = {}
 
     def watch(name: str, layer: nn.Module, stack: ExitStack) -> None:
@@ -166,14 +166,14 @@ def _timed_layers(
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, after all work given to the device is done."""
+    """Return the time in seconds after the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def print_profile(result: Profile, title: str) -> None:
-    """Print a line for each layer, what is not in a layer, and the sums."""
+    """Print a line for each layer, the remaining time outside of layers, and the sums."""
     table = Table("layer")
     for column in ("parameters", "MACs (M)", "voxels", "ms"):
         table.add_column(column, justify="right")

@@ -1,4 +1,4 @@
-"""Random networks of the SPVNAS family: `clusterseg search output=DIR scan=FILE.bin max_gmacs=30`."""
+"""Sample random networks of the SPVNAS family: `clusterseg search output=DIR scan=FILE.bin max_gmacs=30`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from clusterseg.config.signatures import require
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
 
-#: Samples that may be turned down for each one that is wanted, before the bounds are called impossible.
+#: Rejected samples per requested network before the bounds count as impossible.
 PATIENCE = 1000
 log = logging.getLogger("clusterseg")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A control table with its costs.
+    """A sampled control table with its costs.
 
     Attributes:
-        seed: It was sampled with.
+        seed: Seed of the sample.
         table: The control table.
-        parameters: In millions.
+        parameters: Number of parameters in millions.
         gmacs: Multiply-accumulates on the scan, in 10^9.
     """
 
@@ -70,7 +70,7 @@ def search(config: DictConfig, run_dir: Path) -> list[Candidate]:
 
 
 def sample(seed: int, size: ScanSize, num_classes: int) -> Candidate:
-    """A random network of the published space; nothing is computed but its costs."""
+    """Sample a random network of the published space and compute its costs."""
     table = SearchSpace().sample(seed)
     with torch.device("meta"):
         network = SPVNAS(table, num_classes=num_classes)
@@ -78,7 +78,7 @@ def sample(seed: int, size: ScanSize, num_classes: int) -> Candidate:
 
 
 def write(candidates: list[Candidate], folder: Path) -> None:
-    """Write a control file for each and the table of their costs, the table last."""
+    """Write the control file of each candidate, then the table of their costs."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -16,7 +16,7 @@ from clusterseg.synthetic.recipe import Recipe
 
 
 def streets(config: DictConfig, run_dir: Path) -> Path:
-    """Write a data set of streets into `config.out`; the same command goes on where it was interrupted.
+    """Write a data set of streets into `config.out`; the same command continues after an interruption.
 
     Returns:
         The folder.

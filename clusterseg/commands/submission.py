@@ -14,7 +14,7 @@ def submission(config: DictConfig, run_dir: Path) -> Checked:
     """Check `config.path`, a submission.zip or the folder that holds `sequences`.
 
     Raises:
-        UserError: The first thing that is wrong.
+        UserError: The first mistake found.
     """
     if config.path is None:
         raise UserError("path is not set; give a submission.zip, or the folder that holds `sequences`")

@@ -1,4 +1,4 @@
-"""Tables and a plot of a set of runs: `clusterseg summary DIR_OR_GLOB [...]`."""
+"""Summarise a set of runs in tables and a plot: `clusterseg summary DIR_OR_GLOB [...]`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summary(config: DictConfig, run_dir: Path) -> None:
 
 
 def common_folder(patterns: Sequence[str]) -> Path:
-    """Return the folder given, or the deepest that holds all the runs."""
+    """Return the folder given, or the deepest common folder of all runs."""
     if len(patterns) == 1 and Path(patterns[0]).expanduser().is_dir():
         return Path(patterns[0]).expanduser()
     return Path(os.path.commonpath([folder.absolute().parent for folder in find_runs(patterns)]))

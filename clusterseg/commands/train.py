@@ -24,7 +24,7 @@ log = logging.getLogger("clusterseg")
 
 
 def train(config: DictConfig, run_dir: Path) -> dict[str, float]:
-    """Train as configured. Everything is written into `run_dir`.
+    """Train as configured; write all output into `run_dir`.
 
     Returns:
         The last logged value of each metric.
@@ -63,7 +63,7 @@ def fit(parts: Parts) -> dict[str, float]:
 
 @rank_zero_only
 def describe(parts: Parts) -> None:
-    """Say in a few lines what is about to run."""
+    """Log a short description of the run."""
     config, task, data, trainer = parts.config, parts.task, parts.data, parts.trainer
     parameters = sum(p.numel() for p in task.backbone.parameters())
     head = "" if task.cluster is None else f" + cluster head {sum(p.numel() for p in task.cluster.parameters()):,}"

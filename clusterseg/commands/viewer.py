@@ -1,4 +1,4 @@
-"""Show scans on disk in three dimensions: `clusterseg viewer FILE_OR_FOLDER output=viewer.html`."""
+"""Write a 3D viewer page of scans on disk: `clusterseg viewer FILE_OR_FOLDER output=viewer.html`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
 
 def viewer(config: DictConfig, run_dir: Path) -> Path:
-    """Write a page of `config.input` to `config.output`.
+    """Write the viewer page of `config.input` to `config.output`.
 
     Returns:
         The .html file.
@@ -54,9 +54,9 @@ def show(
         source: A .bin file, or a folder of them.
         output: The .html file.
         label_map: Classes and colours.
-        labels: Folder of the truth; None looks for `labels` beside the scans' folder.
+        labels: Folder of the ground truth; None looks for `labels` beside the scans' folder.
         predictions: Folder of the predictions, or None.
-        scans: At most so many.
+        scans: Maximum number of scans.
 
     Raises:
         UserError: A file is missing or wrong.

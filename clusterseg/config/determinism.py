@@ -1,8 +1,8 @@
-"""What `deterministic=true` holds for, in words."""
+"""Describe what `deterministic=true` guarantees."""
 
 from __future__ import annotations
 
-#: By engine, why two runs may differ on CUDA. (For the rest of a step see `statement`.)
+#: By engine, why two runs may differ on CUDA. For the rest of a step see `statement`.
 ENGINES = {
     "triton": "sparse.backend=triton, where each process tunes its blocks by timing, and so its order of sums",
     "torchsparse": "sparse.backend=torchsparse, whose own kernels add atomically, unseen by PyTorch's check",
@@ -11,16 +11,17 @@ ENGINES = {
 
 
 def statement(device: str, engine: str, ranks: int) -> str:
-    """What a run with `deterministic=true` repeats bit for bit, and what it may not.
+    """State what a run with `deterministic=true` repeats bit for bit, and what it may not.
 
-    On CUDA PyTorch itself refuses operators that have no deterministic form. Of a step's operators `scatter_add_`
-    (counts of the anchor sampling), `index_copy_` (bank) and the backward of `index_select` and `gather` take theirs;
-    `embedding_bag` sums forward only, in a fixed order; `cumsum`, `bincount` and `scatter_add_` are of integers.
+    On CUDA PyTorch itself refuses operators without a deterministic form. Of the operators of a step, `scatter_add_`
+    (counts of the anchor sampling), `index_copy_` (bank) and the backward of `index_select` and `gather` have one;
+    `embedding_bag` sums in the forward pass only, in a fixed order; `cumsum`, `bincount` and `scatter_add_`
+    sum integers.
 
     Args:
         device: `cpu` or `cuda`.
         engine: `sparse.backend`.
-        ranks: Processes of the run.
+        ranks: Number of processes of the run.
     """
     if device == "cpu":
         return "deterministic: the same command on the same number of threads gives the same bits"

@@ -1,4 +1,4 @@
-"""Configurations by dotted key, and what differs between them."""
+"""Flatten configurations to dotted keys and compare them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the settings by dotted key; a part without settings of its own counts as a value.
+    """Return the settings by dotted key; an empty mapping counts as a value.
 
     Example:
         >>> flat({"data": {"root": "x", "augmentation": {}}, "seed": 1})
@@ -24,20 +24,20 @@ def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def differing(many: Sequence[Mapping[str, T]]) -> list[str]:
-    """Return the keys that do not have the same value in all of several flat configurations."""
+    """Return the keys whose values differ among several flat configurations."""
     keys = dict.fromkeys(key for settings in many for key in settings)
     missing = object()
     return [key for key in keys if any(many[0].get(key, missing) != settings.get(key, missing) for settings in many)]
 
 
 def compare(theirs: Any, ours: Any, key: str = "", whole: Sequence[str] = ()) -> Iterator[tuple[str, Any, Any]]:
-    """Yield key, their value and ours of each setting that differs, as deep as both have settings.
+    """Yield (key, value in `theirs`, value in `ours`) of each setting that differs, at any common depth.
 
     Args:
         theirs: A configuration or a part of one.
         ours: Another one.
         key: Their dotted key.
-        whole: Names whose values count as one setting, however deep they are.
+        whole: Names whose values are compared as one setting, without descending.
     """
     if theirs == ours:
         return

@@ -1,4 +1,4 @@
-"""Whether a checkpoint goes on under a configuration: the same model and optimiser, and what else differs."""
+"""Check whether a configuration can resume a checkpoint: same model and optimiser; report other differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clusterseg.config.signatures import at, shown
 from clusterseg.errors import UserError
 
 SHOWN = 8
-#: Where another value makes another training. (The rest says where the data lies, how fast it goes, what is logged.)
+#: Settings that change the training. The others concern locations, speed and logging.
 COMPARED = (
     "seed",
     "model",
@@ -25,23 +25,23 @@ COMPARED = (
     "data.augmentation",
     "data.batch_size",
 )
-STARTS = ("model.init_from", "model.init_strict")  # of no use to a run that is resumed
+STARTS = ("model.init_from", "model.init_strict")  # not used by a resumed run
 log = logging.getLogger("clusterseg")
 
 
 def require_same_model(
     path: object, checkpoint: Mapping[str, Any], state: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> None:
-    """Refuse to resume a checkpoint whose tensors or optimiser are others than those composed; warn of other settings.
+    """Refuse to resume a checkpoint whose tensors or optimiser differ from the configuration; warn of other settings.
 
     Args:
-        path: The checkpoint, for the message.
+        path: The checkpoint, for messages.
         checkpoint: Its content.
-        state: Tensors of the model that is to take it over, by name.
-        config: Its configuration.
+        state: Tensors of the new model, by name.
+        config: Configuration of the new model.
 
     Raises:
-        UserError: It names the settings that differ, or the checkpoint is not of a training.
+        UserError: Model or optimiser differ (the message names the settings), or the checkpoint is not of a training.
     """
     if "global_step" not in checkpoint:
         raise UserError(f"ckpt={path} holds weights and no training to resume; start from them: model.init_from={path}")

@@ -1,4 +1,4 @@
-"""Check settings against the signatures of what they configure.
+"""Check settings against the signatures of the classes and functions that they configure.
 
 Types and ranges are written once, as annotations of the parameters: `momentum: Annotated[float, Field(ge=0, le=1)]`.
 They are read here, both from a configuration (`mistakes`) and when the object is built directly (`checked`).
@@ -33,7 +33,7 @@ KINDS = {
 
 
 def checked(key: str) -> Callable[[C], C]:
-    """Decorate a class: its constructor refuses values outside the ranges of its annotations.
+    """Class decorator: the constructor refuses values outside the ranges of its annotations.
 
     Args:
         key: The part of a configuration that builds the class, for the messages.
@@ -114,7 +114,7 @@ def require(config: Mapping[str, Any], **hints: Any) -> None:
 
 
 def parameters(target: str) -> dict[str | None, Any]:
-    """The annotations of the parameters of a class or function, by name; with an entry None if it takes others too.
+    """Return the parameter annotations of a class or function by name; an entry None marks `**kwargs`.
 
     A class that hands `**settings` on to its parent takes the parent's parameters as well.
     """
@@ -139,27 +139,27 @@ def _functions(target: Any) -> list[Any]:
 def _hints(function: Any) -> dict[str, Any]:
     try:
         return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # a name that is imported for type checkers only
+    except (NameError, TypeError):  # a name imported for type checkers only
         return {}
 
 
 def _holds_target(value: Any) -> bool:
-    """Whether Hydra makes an object of the value or of a part of it."""
+    """Whether Hydra builds an object from the value or from a part of it."""
     if isinstance(value, Mapping):
         return "_target_" in value or any(map(_holds_target, value.values()))
     return isinstance(value, list) and any(map(_holds_target, value))
 
 
 def wrong_type(key: str, value: Any, hint: Any) -> Iterator[str]:
-    """Say what was expected where a value is not of the type, or not in the range, of an annotation.
+    """Describe the expected value if a value violates the type or range of an annotation; None if it is valid.
 
-    An integer passes for a number and a list for a tuple; text never passes for a number.
+    An integer is accepted as a number and a list as a tuple; text is never accepted as a number.
     """
     try:
         _adapter(hint).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         yield f"{key}={shown(value)}: expected {_expected(hint) or _kinds(error, hint)}"
-    except (PydanticUserError, TypeError):  # an annotation that tells nothing about plain values
+    except (PydanticUserError, TypeError):  # an annotation that does not describe plain values
         return
 
 
@@ -182,7 +182,7 @@ def _kind(error: dict[str, Any]) -> str:
 
 
 def _expected(hint: Any) -> str | None:
-    """What an annotation of plain values takes, in words; None where it takes others."""
+    """Describe the plain values that an annotation accepts; None if it accepts others."""
     try:
         schema = _adapter(hint).json_schema()
     except (PydanticUserError, TypeError):
@@ -220,19 +220,19 @@ def _range(schema: Mapping[str, Any]) -> str:
 
 
 def at(settings: Any, key: str) -> Any:
-    """The value under a dotted key; None where there is none."""
+    """Return the value under a dotted key; None if there is none."""
     for part in key.split("."):
         settings = settings.get(part) if isinstance(settings, Mapping) else None
     return settings
 
 
 def shown(value: Any) -> str:
-    """A value as it is typed on the command line, cut if it is long."""
+    """Format a value as on the command line, shortened if long."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` (did you mean ...?)` with the known name that comes nearest, or nothing."""
+    """Return ` (did you mean ...?)` with the nearest known name, or an empty string."""
     close = get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -1,4 +1,4 @@
-"""What a wrong override was probably meant to be: the nearest key, choice or setting that there is."""
+"""Suggest the nearest existing key, choice or setting for a wrong override."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from omegaconf import OmegaConf
 from clusterseg.config.signatures import at, nearest, parameters
 
 ADVICE = "--help lists the keys and choices, --cfg job the composed configuration."
-#: What to do where a part of the configuration is null, and so has no settings.
+#: Remedies if a part of the configuration is null and therefore has no settings.
 REMEDIES = {"model.cluster": "choose a model with a cluster head, such as model=spvnas_cluster"}
-#: Launchers that come with a package of their own, and the extra that installs it.
+#: Launchers in separate packages, and the extra that installs each.
 PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 
 
 def composition_mistake(error: Exception, conf: Path, config_name: str, overrides: Sequence[str]) -> str | None:
-    """Explain why Hydra could not compose a configuration, with the nearest thing that it could have.
+    """Explain why Hydra could not compose a configuration and suggest the nearest valid override.
 
     Args:
         error: What Hydra raised.
         conf: The folder of the configurations.
-        config_name: The one that was composed.
-        overrides: The command line.
+        config_name: Name of the composed configuration.
+        overrides: The overrides on the command line.
 
     Returns:
-        The message, or None where there is nothing to add to what Hydra says.
+        The message, or None if Hydra's own message is sufficient.
     """
     said = str(error)
     launcher = re.search(r"Could not (?:find|load) 'hydra/launcher/(\w+)'", said)
@@ -45,7 +45,7 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
     if isinstance(error, OverrideParseException):
         return _unparsed(error.override)
     several = re.match(r"Ambiguous value for argument '(.+)'", said)
-    if several:  # a sweep without -m, or a comma in a name
+    if several:  # a sweep without -m, or a name with a comma
         return _unparsed(several[1])
     if said.startswith("Config group override must be a string"):
         return f"a group takes the name of a choice, such as trainer=cpu, not a number\n{ADVICE}"
@@ -58,7 +58,7 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
 
 
 def _unparsed(override: str) -> str:
-    """What to type in the place of an override that Hydra cannot read, or reads as a list of jobs to sweep over."""
+    """Correct an override that Hydra cannot parse, or parses as a sweep."""
     key, equals, value = override.partition("=")
     if not equals or not value or value[0] in "[{\"'":
         return f"{override}: not of the form key=value; lists are written key=[a,b], text with spaces 'key=\"a b\"'"
@@ -98,7 +98,7 @@ def _unknown_key(key: str, config: dict[str, Any], groups: list[str]) -> str:
 
 
 def _composed(conf: Path, config_name: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The configuration of the choices on the command line, of the defaults if those are wrong too, and its groups."""
+    """Compose the choices on the command line, or the defaults if they are wrong too; return it with its groups."""
     GlobalHydra.instance().clear()
     chosen = [text for text in overrides if re.match(r"[\w/]+=", text)]
     with initialize_config_dir(str(conf), version_base="1.3"):
@@ -116,7 +116,7 @@ def _composed(conf: Path, config_name: str, overrides: Sequence[str]) -> tuple[d
 
 
 def _keys(config: Any, path: str = "") -> Iterator[str]:
-    """Every dotted key."""
+    """Return every dotted key."""
     for name, value in config.items() if isinstance(config, dict) else ():
         if not str(name).startswith("_"):
             yield f"{path}{name}"
@@ -129,6 +129,6 @@ def _prefixes(key: str) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """Quote a value for Hydra's grammar, in which `=`, commas, brackets and spaces mean something."""
+    """Quote a value for Hydra's grammar, where `=`, commas, brackets and spaces are special."""
     escaped = re.sub(r'(\\+)(?="|$)', lambda slashes: slashes[1] * 2, text).replace('"', '\\"')
     return f'"{escaped}"'

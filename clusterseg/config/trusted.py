@@ -1,8 +1,8 @@
-"""Build objects from a configuration that came out of a file, without running what a stranger wrote into it.
+"""Build objects from an untrusted configuration file without executing foreign code.
 
-A checkpoint holds the configuration of its training, and a configuration names classes to build (`_target_`). One from
-elsewhere could name anything: `torch.hub.load`, a compiler, `numpy.load`. So this is an allow-list: classes of the
-packages below, and those of modules that the user names (`trust=[my_package]`), with plain values as arguments.
+A checkpoint holds the configuration of its training, and a configuration names classes to build (`_target_`). A
+malicious one could name anything: `torch.hub.load`, a compiler, `numpy.load`. Therefore an allow-list applies: classes
+of the packages below and of modules that the user names (`trust=[my_package]`), with plain values as arguments.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from typing import Any
 from clusterseg.config.signatures import HYDRA_KEYS
 from clusterseg.errors import UserError
 
-#: What a checkpoint may name: networks, data sets, augmentation.
+#: Packages whose classes a checkpoint may name: networks, data sets, augmentation.
 ALLOWED = ("clusterseg.backbone", "clusterseg.data", "clusterseg.synthetic.datamodule")
 
 
 def build_trusted(settings: Any, trust: Sequence[str], source: str, key: str = "", **given: Any) -> Any:
-    """Build what the settings of a file describe.
+    """Build the object that untrusted settings describe.
 
     Args:
         settings: Plain containers; a mapping with `_target_` becomes an object of that class, at any depth.
-        trust: Modules whose classes may be built besides ours, as named by the user.
-        source: Where the settings come from, for messages, such as `ckpt=PATH`.
+        trust: Additional modules whose classes may be built, as named by the user.
+        source: Origin of the settings for messages, such as `ckpt=PATH`.
         key: Their key, for messages.
-        **given: More arguments of the outermost object.
+        **given: Additional arguments of the outermost object.
 
     Raises:
-        UserError: A class is not allowed or cannot be imported. Nothing has been built or imported then.
+        UserError: A class is not allowed or cannot be imported. In this case nothing is built or imported.
     """
     require_trusted(settings, trust, source, key)
     return _build(settings, trust, source, key, given)
 
 
 def require_trusted(settings: Any, trust: Sequence[str], source: str, key: str) -> None:
-    """Refuse settings that name a class, at any depth, whose module is neither ours nor trusted. Imports nothing.
+    """Refuse settings that name, at any depth, a class from a module that is not trusted. Imports nothing.
 
     Raises:
-        UserError: It names the target and `trust=`.
+        UserError: A class is not trusted. The message names it and `trust=`.
     """
     for where, target in _targets(settings, key):
         if not isinstance(target, str) or not _within(target.rpartition(".")[0], (*ALLOWED, *trust)):
@@ -53,7 +53,7 @@ def require_trusted(settings: Any, trust: Sequence[str], source: str, key: str) 
 
 
 def _targets(settings: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Each `_target_` with the key of its settings, at any depth."""
+    """Yield each `_target_` and the key of its settings, at any depth."""
     if isinstance(settings, Mapping):
         if "_target_" in settings:
             yield key, settings["_target_"]
@@ -88,7 +88,7 @@ def _build(settings: Any, trust: Sequence[str], source: str, key: str, given: Ma
 
 
 def _resolve(target: str, trust: Sequence[str], source: str, key: str) -> Any:
-    """The class of that name, defined in an allowed module and not only imported there."""
+    """Return the class of that name; it must be defined, not only imported, in an allowed module."""
     module, _, name = target.rpartition(".")
     try:
         found = vars(import_module(module)).get(name)

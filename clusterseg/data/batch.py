@@ -26,7 +26,7 @@ class Batch:
         point_targets: Train id of each point, or `IGNORE_INDEX`.
         point_counts: Points per scan; always on the CPU, for splitting without a synchronisation.
         scan_ids: Sequence and frame of each scan, e.g. `08/000004`.
-        points: Features of each point as on disk, or None when the dataset does not keep them.
+        points: Features of each point as on disk, or None if the dataset does not store them.
     """
 
     coords: Int32[Tensor, "voxels 4"]
@@ -47,7 +47,7 @@ class Batch:
         """Return the batch on a device; `point_counts` stays on the CPU.
 
         Args:
-            device: Where to.
+            device: The target device.
             non_blocking: Copy without waiting; safe from pinned memory to a GPU.
         """
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking), skip={"point_counts"})
@@ -63,7 +63,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples into a batch, shifting each inverse map to the rows of its scan."""
+    """Stack samples into a batch; each inverse map is shifted to the rows of its scan."""
     voxel_counts = np.array([len(sample.coords) for sample in samples], np.int64)
     point_counts = np.array([len(sample.inverse_map) for sample in samples], np.int64)
     first_rows = np.cumsum(voxel_counts) - voxel_counts

@@ -1,4 +1,4 @@
-"""Where files are kept that can be made again from the data."""
+"""Cache folder for files derived from a data set."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder for what is made from a data set once.
+    """A cache folder for files derived from a data set.
 
     Attributes:
-        folder: The folder; None for `.clusterseg` under the root, or where that cannot be written, the user's own
-            cache folder.
-        root: The folder of the data; None where it has none.
+        folder: The folder; None for `.clusterseg` under the root, or the user's cache folder if that is not writable.
+        root: The folder of the data; None if it has none.
     """
 
     folder: str | os.PathLike[str] | None = None
     root: str | os.PathLike[str] | None = None
 
     def path(self, name: str) -> Path:
-        """Return where the file of that name is, or is to be written."""
+        """Return the path of the file of that name, existing or not."""
         if self.folder is not None:
             return Path(self.folder).expanduser() / name
         if self.root is not None:
@@ -32,5 +31,5 @@ class Cache:
 
 
 def _writable(folder: Path) -> bool:
-    """Say whether files can be written into the folder, which may have to be made."""
+    """Whether files can be written into the folder; it is created if needed."""
     return os.access(folder if folder.exists() else folder.parent, os.W_OK | os.X_OK)

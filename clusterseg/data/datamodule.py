@@ -1,4 +1,4 @@
-"""Scans as a LightningDataModule: a reader, a label map, voxels, and the loaders."""
+"""A LightningDataModule of scans: reader, label map, voxelisation and loaders."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ Positive = Annotated[int, Field(ge=1)]
 class ScanDataModule(pl.LightningDataModule):
     """Loads the scans of a reader, with or without a Trainer.
 
-    Build the Trainer with `use_distributed_sampler=False`: the samplers here know the rank, and the evaluation one
-    deals out every scan once.
+    Build the Trainer with `use_distributed_sampler=False`: the samplers here are distributed, and the evaluation
+    sampler yields every scan once.
 
     Args:
         reader: The data set.
         label_map: See `load_label_map`.
         voxel_size: Edge of a voxel in metres.
-        max_scans: Cap on the scans of each split, the first ones are taken; None for no cap.
+        max_scans: Cap on the scans of each split, which takes the first ones; None for no cap.
         max_voxels: Cap on the voxels of a training scan; None for no cap. Evaluation has none.
-        augmentation: Augmentation of training scans by name; an entry of None is off. What is a `Mix` is applied
-            first, then the transforms, each in order.
+        augmentation: Augmentation of training scans by name; an entry of None is off. Every `Mix` is applied first,
+            then the transforms, each in order.
         batch_size: Scans per training batch and rank.
         val_batch_size: Scans per evaluation batch and rank.
-        num_workers: Loader processes per rank; None takes one per core, 4 at most, and none where there is no GPU.
+        num_workers: Loader processes per rank; None takes one per core, at most 4, and none without a GPU.
         seed: Seed of order, augmentation and cap.
-        pin_memory: Whether to use page-locked memory where there is a GPU.
-        persistent_workers: Whether workers live on from epoch to epoch.
-        keep_points: Whether batches carry the points as on disk; in training, where scans are mixed, the mixed points.
-        cache: Folder for what is made of the data once; None for a folder `.clusterseg` under the reader's `root`, or
-            where that cannot be written, the user's own cache folder.
+        pin_memory: Whether to use page-locked memory if there is a GPU.
+        persistent_workers: Whether workers persist from epoch to epoch.
+        keep_points: Whether batches contain the points as on disk; for mixed training scans, the mixed points.
+        cache: Folder for files derived from the data; None for a folder `.clusterseg` under the reader's `root`, or
+            the user's cache folder if that is not writable.
 
     Raises:
-        UserError: The label map, the reader's features or a number is not possible.
+        UserError: The label map, the reader's features or a number is invalid.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ScanDataModule(pl.LightningDataModule):
 
     @property
     def inputs(self) -> Inputs:
-        """What a network that is trained on this data expects."""
+        """Expected input of a network trained on this data."""
         return Inputs(tuple(self.reader.features), self.voxel_size, self.label_map)
 
     @property
@@ -120,7 +120,7 @@ class ScanDataModule(pl.LightningDataModule):
         return self.reader.has_split("val")
 
     def setup(self, stage: str) -> None:
-        """List the scans that a stage needs, so that a mistake shows before the first step."""
+        """List the scans of a stage, so that mistakes appear before the first step."""
         splits = {"fit": ["fit", "val"], "validate": ["val"], "test": ["test"], "predict": ["test"]}[stage]
         if stage == "fit" and not self.has_validation:
             splits.remove("val")
@@ -130,23 +130,23 @@ class ScanDataModule(pl.LightningDataModule):
             self.dataset(split)
 
     def dataset(self, split: str) -> ScanDataset:
-        """Return the scans of a split, listed once.
+        """Return the dataset of a split, built once.
 
         Args:
             split: `fit` (the training scans, augmented and capped), or `val`, `train`, `test`, `all` (neither).
 
         Raises:
-            UserError: The split has another name, or its files are not as they should be.
+            UserError: The split is unknown, or its files are invalid.
         """
         if split not in self._datasets:
             self._datasets[split] = self._list(split)
         return self._datasets[split]
 
     def train_dataloader(self) -> TrainLoader:
-        """Return training batches: shuffled, augmented, capped; resumable in the middle of an epoch."""
+        """Return the loader of training batches: shuffled, augmented, capped; resumable within an epoch."""
         dataset = self.dataset("fit")
         rank, world_size = self._rank()
-        # Workers fetch as soon as Lightning asks for an iterator, which is before it tells the sampler the epoch.
+        # Workers start fetching when Lightning requests an iterator, before it sets the sampler's epoch.
         epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0  # type: ignore[attr-defined]
         sampler = TrainSampler(len(dataset), seed=self.seed, rank=rank, world_size=world_size, epoch=epoch)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
@@ -157,10 +157,10 @@ class ScanDataModule(pl.LightningDataModule):
         return math.ceil(samples / self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Return validation batches; an empty list where the protocol has no validation.
+        """Return the loader of validation batches; an empty list if the protocol has no validation.
 
         Raises:
-            UserError: A rank would have no scan; it would be missing where the ranks add up their scores.
+            UserError: A rank would have no scan and would not take part in the sum of scores.
         """
         if not self.has_validation:
             return []
@@ -173,7 +173,7 @@ class ScanDataModule(pl.LightningDataModule):
         return self.eval_dataloader("val")
 
     def test_dataloader(self) -> DataLoader:
-        """Return the batches of the test sequences; without labels, targets are `IGNORE_INDEX`."""
+        """Return the loader of the test sequences; without labels, targets are `IGNORE_INDEX`."""
         return self.eval_dataloader("test")
 
     def predict_dataloader(self) -> DataLoader:
@@ -181,7 +181,7 @@ class ScanDataModule(pl.LightningDataModule):
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader:
-        """Return every scan of a split once, in order, without augmentation or cap.
+        """Return a loader of every scan of a split once, in order, without augmentation or cap.
 
         Args:
             split: `val`, `train`, `test` or `all`; see `dataset`.
@@ -232,7 +232,7 @@ class ScanDataModule(pl.LightningDataModule):
 
 def _default_workers() -> int:
     if not torch.cuda.is_available():
-        return 0  # a scan loads in some 10 ms, a step on the CPU takes seconds: workers would only take its cores
+        return 0  # a scan loads in about 10 ms, a step on the CPU takes seconds: workers would only occupy cores
     return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -240,7 +240,7 @@ class SemanticKittiDataModule(ScanDataModule):
     """SemanticKITTI; see `SemanticKittiReader` for the first three settings and `ScanDataModule` for the others.
 
     Raises:
-        UserError: A setting is not possible.
+        UserError: A setting is invalid.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A torch dataset of the scans that a reader lists."""
+"""A PyTorch dataset of a reader's scans."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
 
 logger = logging.getLogger("clusterseg")
-#: (epoch, index of the scan, index of a second one to mix it with)
+#: (epoch, index of the scan, index of the second scan to mix with)
 Key: TypeAlias = tuple[int, int, int] | tuple[int, int] | int
 Points: TypeAlias = Float32[np.ndarray, "points channels"]
 Targets: TypeAlias = Int64[np.ndarray, " points"]
@@ -31,8 +31,8 @@ Targets: TypeAlias = Int64[np.ndarray, " points"]
 class ScanDataset(Dataset[Sample]):
     """The scans of a split, as `Sample`s.
 
-    A sample is a function of (seed, epoch, index) alone, so neither the number of workers nor the rank changes it.
-    The epoch comes with the key, from the sampler: workers that live on need not be told.
+    A sample is a function of (seed, epoch, index) alone, independent of the number of workers and the rank. The
+    sampler puts the epoch into the key, so persistent workers need no update.
 
     Args:
         reader: Lists and reads the scans.
@@ -43,12 +43,11 @@ class ScanDataset(Dataset[Sample]):
         transforms: Augmentation, applied in order; none in evaluation.
         seed: Seed of augmentation and cap.
         max_scans: Only the first so many scans; None for all.
-        keep_points: Whether samples carry the points as on disk; where mixes are given, the mixed points, before any
-            transform.
+        keep_points: Whether samples contain the points as on disk; with mixes, the mixed points before any transform.
         mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
 
     Raises:
-        UserError: The reader lists no scan, or finds the data set not as it should be.
+        UserError: The reader lists no scan, or finds a defect in the data set.
     """
 
     def __init__(
@@ -86,8 +85,8 @@ class ScanDataset(Dataset[Sample]):
         """Return a sample.
 
         Args:
-            key: (epoch, index, second): the scan of the index, which mixes mix with the second; (epoch, index) for the
-                second that `partners` gives; or an index alone, for epoch 0.
+            key: (epoch, index, second), where `second` is the index of the scan to mix with; (epoch, index) takes the
+                second scan from `partners`; an index alone means epoch 0.
 
         Raises:
             UserError: The scan cannot be read, has an unknown label, no finite point, or spans too many voxels.
@@ -108,10 +107,10 @@ class ScanDataset(Dataset[Sample]):
             )
 
     def read(self, index: int) -> Scan:
-        """Return a scan as its reader does, checked.
+        """Read a scan and check its arrays.
 
         Raises:
-            UserError: It cannot be read, or its arrays do not fit together.
+            UserError: It cannot be read, or its arrays are inconsistent.
         """
         scan_id = self.scan_ids[index]
         scan = self.reader.read(scan_id)
@@ -147,9 +146,9 @@ class ScanDataset(Dataset[Sample]):
             return scan.points, self.label_map.to_train(scan.labels)
 
     def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets]:
-        """Return the points and train ids that the mixes make of a scan, and of a second one if they need it.
+        """Return points and train ids of a scan after the mixes, with a second scan if needed.
 
-        Mixes draw from a stream of their own: the transforms draw the same numbers with and without them.
+        Mixes use a separate random stream: the transforms draw the same numbers with and without mixes.
         """
         scan, other = self.labelled(index), None
         if any(mix.needs_other for mix in self.mixes):
@@ -160,7 +159,7 @@ class ScanDataset(Dataset[Sample]):
         return scan.points, scan.targets
 
     def _read_for_split(self, index: int) -> Scan:
-        """Read a scan; one to train on or to validate on must have labels."""
+        """Read a scan; scans for training and validation must have labels."""
         scan_id, scan = self.scan_ids[index], self.read(index)
         self._warn_invalid(self.reader.source(scan_id), scan.points)
         if scan.labels is None and self.split in ("train", "val"):

@@ -1,4 +1,4 @@
-"""What a network expects of its input: features, voxel size, classes. A checkpoint carries it."""
+"""Input specification of a network: features, voxel size, classes. It is stored in each checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clusterseg.data.voxelize import VOXEL_SIZE
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a network is trained on.
+    """Input specification of a network.
 
     Attributes:
         features: Names of the input channels; the first three are x, y, z.
@@ -26,12 +26,12 @@ class Inputs:
     label_map: LabelMap
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain values, for a checkpoint."""
+        """Return the specification as plain values, for a checkpoint."""
         return {"features": list(self.features), "voxel_size": self.voxel_size, "label_map": self.label_map.table}
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Mapping[str, Any]) -> Inputs:
-        """Read it from a checkpoint; one written before checkpoints held it names its label map.
+        """Read the specification of a checkpoint; a checkpoint without one names its label map.
 
         Raises:
             UserError: The label map is unknown or malformed.

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clusterseg.errors import UserError
 from clusterseg.files import CONF
 
-#: Train id of points that do not count, in training and in scores.
+#: Train id of ignored points, in training and in scores.
 IGNORE_INDEX = 255
 FOLDER = CONF / "data" / "label_map"
 RawId = Annotated[int, Field(ge=0, le=65535)]
@@ -32,7 +32,7 @@ class _Class(BaseModel):
 
 
 class _Table(BaseModel):
-    """A label map as it is written in YAML."""
+    """A label map as written in YAML."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     name: str
@@ -46,13 +46,13 @@ class LabelMap:
     """Translation between the raw label ids of a dataset and contiguous train ids.
 
     Attributes:
-        name: What the table calls itself.
+        name: Name of the table.
         class_names: One name per train id.
         colours: Red, green, blue per train id, 0..255.
         raw_to_train: Train id of every raw id of 16 bits; `IGNORE_INDEX` where ignored, -1 where unknown.
-        train_to_raw: The raw id that stands for a train id in predictions.
+        train_to_raw: The raw id written for each train id in predictions.
         unlabeled: The raw id of a point without a prediction.
-        table: The table, as plain values, for a checkpoint.
+        table: The table as plain values, for a checkpoint.
     """
 
     name: str
@@ -65,19 +65,19 @@ class LabelMap:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes that count; `IGNORE_INDEX` is none of them."""
+        """Number of classes, without `IGNORE_INDEX`."""
         return len(self.class_names)
 
     def to_train(self, raw: Integer[np.ndarray, " points"]) -> Int64[np.ndarray, " points"]:
         """Map raw labels to train ids 0..classes-1, or `IGNORE_INDEX`.
 
         Args:
-            raw: Labels as stored; the low 16 bits are the semantic id, what lies above (the instance) is dropped.
+            raw: Labels as stored; the low 16 bits are the semantic id, the higher bits (the instance) are dropped.
 
         Raises:
-            UserError: A semantic id is not part of this dataset. The caller adds the file's name.
+            UserError: A semantic id is unknown. The caller adds the file's name.
         """
-        semantic = raw.astype(np.int64) & 0xFFFF  # labels of 8 or 16 bits would not take the mask
+        semantic = raw.astype(np.int64) & 0xFFFF  # the mask does not fit labels of 8 or 16 bits
         train = self.raw_to_train[semantic].astype(np.int64)
         if train.size and train.min() < 0:
             unknown = np.unique(semantic[train < 0]).tolist()
@@ -101,13 +101,13 @@ class LabelMap:
 
 
 def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
-    """Return a label map.
+    """Load a label map.
 
     Args:
         source: A name in `conf/data/label_map`, the path of a YAML file like those, or the table itself.
 
     Raises:
-        UserError: There is no such table, or it is malformed.
+        UserError: The table does not exist or is malformed.
 
     Example:
         >>> load_label_map("semantickitti").class_names[:3]

@@ -1,4 +1,4 @@
-"""Data loaders: one for evaluation, and one for training that can go on in the middle of an epoch."""
+"""Data loaders for evaluation and for training; the latter can resume within an epoch."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from clusterseg.data.sampler import EvalSampler, TrainSampler
 from clusterseg.data.transport import collate_and_send, receive
 from clusterseg.data.watch import watched
 
-SECONDS_LEFT = 300  # for a worker after the first SIGTERM
+SECONDS_LEFT = 300  # seconds until a worker ends after the first SIGTERM
 
 
 class ScanLoader(DataLoader):
-    """A DataLoader that hands out batches, whichever way they came from its workers, and waits for none for ever."""
+    """A DataLoader that receives batches by shared memory or pipe, and never waits forever for a worker."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         return map(receive, watched(super().__iter__()))
 
 
 class TrainLoader(ScanLoader):
-    """A DataLoader whose state is (epoch, scans that all ranks have had), which Lightning stores in a checkpoint.
+    """A DataLoader with the state (epoch, scans used by all ranks), which Lightning stores in a checkpoint.
 
-    A run that is resumed in the middle of an epoch goes on in its order of scans after those, each of which it has had
-    once; on another number of ranks, or in batches of another size, as well.
+    A run resumed within an epoch continues the epoch's order after the scans already used, so that each scan is used
+    once. This also holds for another number of ranks or another batch size.
 
     Args:
-        dataset: What to load.
-        sampler: The order.
-        **kwargs: As `torch.utils.data.DataLoader`.
+        dataset: The dataset.
+        sampler: The sampler, which defines the order.
+        **kwargs: As for `torch.utils.data.DataLoader`.
     """
 
     def __init__(self, dataset: ScanDataset, sampler: TrainSampler, **kwargs: Any) -> None:
@@ -56,21 +56,21 @@ class TrainLoader(ScanLoader):
 
     @property
     def scans_before(self) -> int:
-        """Scans of the current epoch that all ranks had had before it was resumed; 0 where it is whole."""
+        """Scans of the current epoch that all ranks used before the resume; 0 for a whole epoch."""
         return self._train_sampler.start
 
     @property
     def batches_left(self) -> int:
-        """Batches of the current epoch from where it is begun or resumed."""
+        """Batches of the current epoch from its start or resume."""
         assert self.batch_size is not None
         return math.ceil(self._train_sampler.left / self.batch_size)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch and how many scans of it all ranks together have been handed out."""
+        """Return the epoch and the number of its scans loaded by all ranks together."""
         return {"epoch": self._epoch, "scans": self._handed_out}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the scans already handed out; after the last one, with the next epoch."""
+        """Continue after the scans already loaded, or with the next epoch after the last scan."""
         sampler, epoch = self._train_sampler, state_dict["epoch"]
         scans = state_dict["scans"] if "scans" in state_dict else state_dict["samples"] * sampler.world_size
         if scans >= sampler.num_samples:
@@ -88,8 +88,8 @@ def eval_loader(dataset: ScanDataset, sampler: EvalSampler, **options: Any) -> D
     """Return a loader for evaluation.
 
     Args:
-        dataset: What to load.
-        sampler: The order.
+        dataset: The dataset.
+        sampler: The sampler, which defines the order.
         **options: batch_size, num_workers, pin_memory, persistent_workers.
     """
     return ScanLoader(dataset, sampler=sampler, **_common(**options))
@@ -103,16 +103,16 @@ def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_work
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
         "worker_init_fn": _start_worker,
-        # Its own generator: a loader must not advance the global random state, which a resume restores.
+        # A separate generator: a loader must not advance the global random state, which a resume restores.
         "generator": torch.Generator(),
     }
 
 
 def _start_worker(worker: int) -> None:
-    """Use one thread, and live on where the system asks all processes of a job to end.
+    """Set up a worker: one thread, and ignore the first SIGTERM.
 
-    The run then saves and ends at its next optimiser step, and up to there it needs its batches. So the first SIGTERM
-    ends no worker; a run that ends its workers itself sends a second one.
+    After SIGTERM the run saves and ends at its next optimiser step, and needs batches until then. A run that ends its
+    workers itself sends a second SIGTERM.
     """
     torch.set_num_threads(1)
     if multiprocessing.parent_process() is not None and hasattr(signal, "SIGUSR1"):
@@ -122,4 +122,4 @@ def _start_worker(worker: int) -> None:
 
 def _end_at_the_next(number: int, frame: Any) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.alarm(SECONDS_LEFT)  # should the next one not get through
+    signal.alarm(SECONDS_LEFT)  # in case the second SIGTERM does not arrive

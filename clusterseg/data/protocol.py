@@ -1,4 +1,4 @@
-"""Protocols: which sequences train, validate and test."""
+"""Protocols: the sequences for training, validation and test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ logger = logging.getLogger("clusterseg")
 _TEST = tuple(range(11, 22))
 PROTOCOLS: dict[str, dict[str, tuple[int, ...]]] = {
     "train": {"train": (0, 1, 2, 3, 4, 5, 6, 7, 9, 10), "val": (8,), "test": _TEST},
-    # 08 is trained on, so no sequence is left to validate on: the last checkpoint counts.
+    # Trains on 08 too, so there is no validation and the last checkpoint counts.
     "trainval": {"train": tuple(range(11)), "val": (), "test": _TEST},
 }
 
@@ -28,7 +28,7 @@ def choose_sequences(
         explicit: Lists that replace the protocol's; None keeps the protocol's, an empty list means none.
 
     Raises:
-        UserError: The protocol or a split has another name, or a list is malformed.
+        UserError: The protocol or a split is unknown, or a list is malformed.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"data.protocol={protocol}: no such protocol; choose one of {', '.join(PROTOCOLS)}")

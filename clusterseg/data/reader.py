@@ -1,4 +1,4 @@
-"""The seam for other data sets: which scans a split has, and what is in one."""
+"""The reader interface for custom data sets: list the scans of a split and read a scan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float32, Integer
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One scan as a reader returns it.
+    """One scan as returned by a reader.
 
     Attributes:
         points: One row per point: x, y, z in metres in the sensor's frame (z up), then the reader's other features.
@@ -27,8 +27,8 @@ class Scan:
 class Reader(ABC):
     """A data set on disk. Write a subclass to train on your own data.
 
-    A scan is named by a text that is unique in the data set, such as `08/000004`. Readers are copied into loader
-    processes: hold paths, not open files.
+    A scan is identified by a string that is unique in the data set, such as `08/000004`. Readers are copied into
+    loader processes: store paths, not open files.
 
     Attributes:
         features: Names of the columns of `Scan.points`. The first three are x, y, z; remission, if there is one, is
@@ -57,7 +57,7 @@ class Reader(ABC):
             split: `train`, `val`, `test`, or `all` for every scan there is.
 
         Raises:
-            UserError: The data set is not as it should be.
+            UserError: The data set is defective.
         """
 
     @abstractmethod
@@ -69,19 +69,19 @@ class Reader(ABC):
         """
 
     def has_split(self, split: str) -> bool:
-        """Return whether a split has scans. Override it where this is known without looking at the disk."""
+        """Return whether a split has scans. Override it if this is known without reading the disk."""
         return bool(self.scans(split))
 
     def prediction_name(self, scan_id: str) -> str:
-        """Return the path, within a folder of predictions, of the labels predicted for a scan."""
+        """Return the path of a scan's predicted labels within a folder of predictions."""
         return f"{scan_id}.label"
 
     def source(self, scan_id: str, what: str = "points") -> str:
-        """Name the file that holds the `points` or the `labels` of a scan, for messages."""
+        """Return the name of the file of a scan's `points` or `labels`, for messages."""
         return scan_id
 
     def modes(self, scan_id: str) -> Mapping[int, int] | None:
-        """Return the known subclass of each instance number, or None where the data set knows of none.
+        """Return the known subclass of each instance number, or None if the data set has no subclasses.
 
         Subclasses are numbered within their class. Clusters are compared with them at the end of a run.
         """

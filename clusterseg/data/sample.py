@@ -1,4 +1,4 @@
-"""One scan, ready to be collated: its voxels, and the way back to every point."""
+"""One scan prepared for a batch: its voxels, and the mapping from points to voxels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sample:
         targets: Train id of the voxel's first point.
         inverse_map: Voxel of each point.
         point_targets: Train id of each point.
-        points: x, y, z, remission or other columns of each point as on disk, or None when not asked for.
+        points: x, y, z, remission or other columns of each point as on disk, or None if not requested.
     """
 
     scan_id: str
@@ -52,13 +52,13 @@ def build_sample(
     Args:
         points: x, y, z in metres, remission or other columns, as on disk. A point whose position is not finite gets a
             prediction but no voxel; another value that is not finite becomes the median of its column's finite ones.
-        targets: Train id per point, or None where there are no labels: all become `IGNORE_INDEX`.
+        targets: Train id per point; None without labels, then all are `IGNORE_INDEX`.
         scan_id: Sequence and frame, e.g. `08/000004`.
         voxel_size: Edge of a voxel in metres.
-        max_voxels: At most so many voxels stay, drawn at random; the points of the others leave the sample.
+        max_voxels: Maximum number of voxels, drawn at random; the points of the others are removed.
         transforms: Applied in this order.
-        rng: The source of every random draw of the transforms and the cap; seed 0 where not given.
-        keep_points: Whether the sample carries the points as on disk.
+        rng: The source of every random draw of the transforms and the cap; seed 0 if not given.
+        keep_points: Whether the sample contains the points as on disk.
 
     Raises:
         UserError: See `voxelize`.
@@ -72,12 +72,12 @@ def build_sample(
     voxels = voxelize(augmented, voxel_size)
     point_targets = targets
     if max_voxels is not None and len(voxels) > max_voxels:
-        voxels, kept = cap_voxels(voxels, max_voxels, rng)
-        point_targets, points = targets[kept], points[kept]
+        voxels, stays = cap_voxels(voxels, max_voxels, rng)
+        point_targets, points = targets[stays], points[stays]
     return Sample(
         scan_id=scan_id,
         coords=voxels.coords,
-        feats=augmented.take(voxels.first_point, axis=0),  # six times as fast as indexing rows
+        feats=augmented.take(voxels.first_point, axis=0),  # six times faster than row indexing
         targets=targets[voxels.first_point],
         inverse_map=voxels.inverse_map,
         point_targets=point_targets,
@@ -88,7 +88,7 @@ def build_sample(
 def _mend_invalid(points: Float32[np.ndarray, "points channels"]) -> Float32[np.ndarray, "points channels"]:
     """Replace positions that are not finite by NaN, and other values by the median of their column, or 0.
 
-    Transforms carry NaN along; infinity would raise warnings.
+    Transforms propagate NaN; infinity would raise warnings.
     """
     finite = np.isfinite(points)
     if finite.all():

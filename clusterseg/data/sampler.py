@@ -1,4 +1,4 @@
-"""Samplers that yield the keys of samples, for one rank of a distributed run."""
+"""Samplers of one rank of a distributed run; they yield the keys of samples."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from clusterseg.data.augment.partners import partners
 
 
 class TrainSampler(Sampler[tuple[int, int, int]]):
-    """A new order for every (seed, epoch), dealt out to the ranks in equal numbers, as keys (epoch, index, second).
+    """A new order for every (seed, epoch), split evenly over the ranks, as keys (epoch, index, second).
 
-    Where the ranks do not divide the samples, the order starts again from its beginning to fill up. The second scan,
-    to mix the first with, belongs to the scan and not to its place in the order, see `partners`.
+    If the samples do not divide evenly, the order is padded from its beginning. The second scan to mix with depends on
+    the first scan and not on its position in the order, see `partners`.
 
     Args:
         num_samples: Samples in the dataset.
         seed: Seed of the order and of the second scans.
         rank: This process, 0..world_size-1.
         world_size: Number of processes.
-        epoch: The epoch to begin with.
-        start: Samples of all ranks to skip in that epoch, for a resume in the middle of it.
+        epoch: The first epoch.
+        start: Samples of all ranks to skip in that epoch, for a resume within it.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         self.resume(epoch, start)
 
     def resume(self, epoch: int, start: int) -> None:
-        """Go on at an epoch, `start` samples of all ranks into it; other epochs are whole."""
+        """Resume an epoch after `start` samples of all ranks; other epochs are whole."""
         self.epoch = self._resumed_epoch = epoch
         self._start = start
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration; Lightning calls this."""
+        """Set the epoch of the next iteration; Lightning calls this."""
         self.epoch = epoch
 
     @property
     def start(self) -> int:
-        """Samples of all ranks that the current epoch leaves out at its beginning."""
+        """Samples of all ranks skipped at the start of the current epoch."""
         return self._start if self.epoch == self._resumed_epoch else 0
 
     @property
@@ -62,7 +62,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         return math.ceil(max(self.num_samples - self.start, 0) / self.world_size)
 
     def __len__(self) -> int:
-        """Samples of this rank in a whole epoch, also where a resume skips some: the trainer counts on it."""
+        """Samples of this rank in a whole epoch, also if a resume skips some: the Trainer relies on it."""
         return math.ceil(self.num_samples / self.world_size)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:

@@ -19,7 +19,7 @@ _LABEL_BYTES = 4
 
 @contextmanager
 def naming(source: Path | str) -> Iterator[None]:
-    """Put the name of a file or scan in front of a `UserError` that is raised inside."""
+    """Context manager that prefixes a `UserError` with the name of a file or scan."""
     try:
         yield
     except UserError as error:
@@ -58,7 +58,7 @@ def check_label_size(path: Path, size: int, num_points: int) -> None:
 def read_scan(path: Path) -> Float32[np.ndarray, "points 4"]:
     """Read a `.bin` file: x, y, z in metres in the sensor's frame, and remission in [0, 1], all float32.
 
-    Values come as they are on disk; they may be NaN or infinite.
+    Values are returned as on disk and may be NaN or infinite.
 
     Raises:
         UserError: The file is missing, unreadable, empty, or not a whole number of points.
@@ -78,7 +78,7 @@ def read_labels(path: Path, num_points: int) -> UInt32[np.ndarray, " points"]:
 
 
 def write_scan(path: Path, points: Float32[np.ndarray, "points 4"]) -> None:
-    """Write x, y, z (metres), remission as a `.bin` file; a reader never sees half of it.
+    """Write x, y, z (metres), remission atomically as a `.bin` file.
 
     Raises:
         UserError: The folder cannot be written.
@@ -87,7 +87,7 @@ def write_scan(path: Path, points: Float32[np.ndarray, "points 4"]) -> None:
 
 
 def write_labels(path: Path, labels: Integer[np.ndarray, " points"]) -> None:
-    """Write raw labels (semantic id, or instance << 16 | id) as a `.label` file; a reader never sees half of it.
+    """Write raw labels (semantic id, or instance << 16 | id) atomically as a `.label` file.
 
     Raises:
         UserError: The folder cannot be written.
@@ -98,7 +98,7 @@ def write_labels(path: Path, labels: Integer[np.ndarray, " points"]) -> None:
 def _read(path: Path, dtype: str) -> np.ndarray:
     try:
         return np.fromfile(path, np.dtype(dtype))
-    except OSError as error:  # gone, or the disk with it, since its size was read
+    except OSError as error:  # the file or the disk has disappeared since its size was read
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the disk") from error
 
 

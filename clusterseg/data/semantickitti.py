@@ -1,4 +1,4 @@
-"""SemanticKITTI's layout: sequences of `.bin` scans and `.label` files."""
+"""Reader of SemanticKITTI's layout: sequences of `.bin` scans and `.label` files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class SemanticKittiReader(Reader):
     Args:
         root: A folder that holds 00, 01, ..., or one with a folder `sequences` that does.
         protocol: `train` (00-07, 09, 10; validates on 08) or `trainval` (00-10; no validation). Test is 11-21.
-        sequences: Lists under train, val, test that replace the protocol's, for a partial download. None keeps it.
+        sequences: Lists under train, val, test that replace the protocol's, for a partial download. None takes those of
+            the protocol.
 
     Raises:
-        UserError: The protocol or a list is not possible.
+        UserError: The protocol or a list is invalid.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class SemanticKittiReader(Reader):
         return list(listed)
 
     def read(self, scan_id: str) -> Scan:
-        """Read a scan that `scans` has listed."""
+        """Read a scan listed by `scans`."""
         files = self._files[scan_id]
         points = read_scan(files.scan)
         return Scan(points, None if files.label is None else read_labels(files.label, len(points)))

@@ -1,4 +1,4 @@
-"""The folder layout of SemanticKITTI: which sequences and scans a root folder holds."""
+"""The folder layout of SemanticKITTI: find the sequences and scans below a root folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ScanFiles:
     Attributes:
         scan_id: Sequence and frame, e.g. `08/000004`.
         scan: The `.bin` file.
-        label: The `.label` file, or None where there is none.
+        label: The `.label` file, or None if there is none.
     """
 
     scan_id: str
@@ -109,18 +109,18 @@ def list_scans(
         meant = [name for name in present if name not in wanted and _as_number(name) in missing]
         remedy = f"{key}=[{','.join(_quoted(name) for name in meant or present)}]"
         if meant:
-            told = f'{", ".join(meant)} was read as a number; in quotes it is the name: "{remedy}"'
+            hint = f'{", ".join(meant)} was read as a number; in quotes it is the name: "{remedy}"'
         else:
             shell = '"' if "'" in remedy else ""
-            told = f"Download them, or list those to use: {shell}{remedy}{shell}"
+            hint = f"Download them, or list those to use: {shell}{remedy}{shell}"
         raise UserError(
-            f"data.root={root}: sequences {', '.join(missing)} are missing; present: {', '.join(present)}. {told}"
+            f"data.root={root}: sequences {', '.join(missing)} are missing; present: {', '.join(present)}. {hint}"
         )
     return [files for name in wanted for files in _scans_of(present[name], require_labels)]
 
 
 def _as_number(name: str) -> str | None:
-    """What becomes of a folder's name that is read as a number, such as 2011_09_26 or 007, once it is a name again."""
+    """Return the name that YAML makes of a folder's name read as a number, such as 2011_09_26 or 007."""
     try:
         return str(int(name)).zfill(2)
     except ValueError:
@@ -128,7 +128,7 @@ def _as_number(name: str) -> str | None:
 
 
 def _quoted(name: str) -> str:
-    """A folder's name as a list on the command line takes it."""
+    """Quote a folder's name for a list on the command line."""
     return name if _as_number(name) == name or not re.fullmatch(r"[\d_.e+-]+", name) else f"'{name}'"
 
 
@@ -154,7 +154,7 @@ def _scans_of(sequence: Path, require_labels: bool) -> list[ScanFiles]:
 
 
 def _sizes(folder: Path, suffix: str) -> dict[str, int]:
-    """Return the size in bytes of every file with a suffix, by its name without it, in ascending order."""
+    """Return the size in bytes of every file with a suffix, by its stem, in ascending order."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:

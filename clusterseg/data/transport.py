@@ -1,7 +1,7 @@
-"""How a batch comes from a loader process: through shared memory, or through a pipe where that is too small.
+"""Send batches from loader processes by shared memory, or by a pipe if shared memory is too small.
 
-Docker gives a container 64 MB of shared memory. A process that finds none left dies, or loses its batch, and the run
-would wait for it for ever.
+Docker gives a container 64 MB of shared memory. When it is full, a process dies or loses its batch, and the run would
+wait for it forever.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger("clusterseg")
 
 @dataclass(frozen=True, eq=False)
 class PipedBatch:
-    """A batch whose tensors are numpy arrays, which a pipe takes as they are.
+    """A batch with numpy arrays instead of tensors, which a pipe can carry.
 
     Attributes:
-        arrays: By the name of their field.
-        batch: The rest.
+        arrays: The arrays by field name.
+        batch: The other fields.
     """
 
     arrays: dict[str, np.ndarray]
@@ -49,16 +49,16 @@ class PipedBatch:
 
 
 def collate_and_send(samples: Sequence[Sample]) -> Batch | PipedBatch:
-    """Stack samples into a batch; in a loader process, put it where there is room for it."""
+    """Stack samples into a batch; in a loader process, choose shared memory or the pipe."""
     batch, worker = collate(samples), get_worker_info()
     if worker is None:
         return batch
     tensors = {f.name: value for f in fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)}
     size = sum(tensor.nbytes for tensor in tensors.values())
-    if _room() > 2 * worker.num_workers * size:  # the others may be looking at the same room
+    if _room() > 2 * worker.num_workers * size:  # other workers may see the same free memory
         try:
             return replace(batch, **{name: tensor.share_memory_() for name, tensor in tensors.items()})
-        except RuntimeError:  # it was gone when it was to be taken
+        except RuntimeError:  # another process has taken the memory
             batch = collate(samples)
             tensors = {name: getattr(batch, name) for name in tensors}
     rest = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name not in tensors}
@@ -66,7 +66,7 @@ def collate_and_send(samples: Sequence[Sample]) -> Batch | PipedBatch:
 
 
 def receive(item: Any) -> Any:
-    """Return a batch as the network takes it, and any other item as it is; warns once that shared memory is short."""
+    """Return a received batch as tensors and any other item as it is; warn once if shared memory is short."""
     if isinstance(item, PipedBatch):
         tell_of_pipes()
         return item.unpack()
@@ -75,7 +75,7 @@ def receive(item: Any) -> Any:
 
 @cache
 def tell_of_pipes() -> None:
-    """Say once what is slow, and the remedy."""
+    """Warn once that pipes are slow, with the remedy."""
     log.warning(
         "%s has no room for the batches of the loader processes: they come through pipes, which is slower; give it "
         "more (docker run --shm-size=8g), or set data.num_workers lower or to 0",
@@ -84,7 +84,7 @@ def tell_of_pipes() -> None:
 
 
 def _room() -> float:
-    """Free bytes of shared memory; without end where the system does not tell."""
+    """Free bytes of shared memory; unlimited if unknown."""
     try:
         return shutil.disk_usage(SHARED).free
     except OSError:

@@ -1,4 +1,4 @@
-"""Voxelisation: from points in metres to the voxels of a sparse grid and back."""
+"""Voxelisation: convert points in metres to the voxels of a sparse grid, with the inverse map."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Int32, Int64
 from clusterseg.errors import UserError
 
 VOXEL_SIZE = 0.05  # metres, as SPVNAS trains
-MAX_VOXELS_PER_AXIS = 131_008  # what the engine's keys hold, its border of neighbours taken off
+MAX_VOXELS_PER_AXIS = 131_008  # limit of the engine's keys, minus a border for neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Voxels:
     """The occupied voxels of one scan, in ascending order of (x, y, z).
 
     Attributes:
-        coords: Voxel indices, 0 at the smallest of each axis.
+        coords: Voxel indices, each axis from 0.
         first_point: Row of the first point of each voxel, in the order of the file.
         inverse_map: Voxel of each point.
     """
@@ -35,8 +35,8 @@ class Voxels:
 def voxelize(points: Float32[np.ndarray, "points channels"], voxel_size: float = 0.05) -> Voxels:
     """Group points into voxels: round(xyz / voxel_size), shifted so that each axis starts at 0, as SPVNAS does.
 
-    A point whose position is NaN or infinite founds no voxel; it belongs to the voxel of the nearest valid point in
-    the order of the file (the earlier one of two). Other columns do not matter.
+    A point whose position is NaN or infinite creates no voxel; it belongs to the voxel of the nearest valid point in
+    the order of the file (the earlier one of two). Other columns are ignored.
 
     Args:
         points: x, y, z in metres, then any other columns.
@@ -59,7 +59,7 @@ def voxelize(points: Float32[np.ndarray, "points channels"], voxel_size: float =
 
 
 def cap_voxels(voxels: Voxels, max_voxels: int, rng: np.random.Generator) -> tuple[Voxels, Int64[np.ndarray, " kept"]]:
-    """Keep a random subset of `max_voxels` voxels, drawn without replacement, and their points.
+    """Select a random subset of `max_voxels` voxels without replacement, and their points.
 
     Returns:
         The voxels left, whose inverse map covers only the points left; and the rows of the points left. `first_point`
@@ -76,7 +76,7 @@ def cap_voxels(voxels: Voxels, max_voxels: int, rng: np.random.Generator) -> tup
 
 
 def _voxelize_finite(points: Float32[np.ndarray, "points channels"], voxel_size: float) -> Voxels:
-    # float32 throughout, as in the original: the last bit decides on which side of a border a point falls.
+    # float32 throughout, as in the original: the last bit decides to which voxel a point on a border belongs.
     with np.errstate(over="ignore", invalid="ignore"):
         grid = np.ascontiguousarray(points[:, :3].T)
         grid /= np.float32(voxel_size)
@@ -97,13 +97,13 @@ def _voxelize_finite(points: Float32[np.ndarray, "points channels"], voxel_size:
 def _group(
     grid: Int32[np.ndarray, "3 points"], bits: list[int]
 ) -> tuple[Int64[np.ndarray, " voxels"], Int64[np.ndarray, " points"]]:
-    """Return the first point of each distinct column, in ascending order of the columns, and each column's place."""
+    """Return the first point of each distinct column, in ascending order of the columns, and each column's group."""
     key = grid[0].astype(np.int64)
     for row, width in zip(grid[1:], bits[1:], strict=True):
         key <<= width
         key |= row
     num_points = len(key)
-    # PyTorch sorts whole numbers digit by digit, several times as fast as numpy compares them.
+    # PyTorch sorts integers by radix, several times faster than numpy's comparison sort.
     if sum(bits) <= 31:
         key = key.astype(np.int32)
     keys, rows = torch.from_numpy(key).sort(stable=True)
@@ -118,7 +118,7 @@ def _group(
 
 
 def _nearest_valid(valid: Bool[np.ndarray, " points"]) -> Int64[np.ndarray, " points"]:
-    """Return, for every point, which of the valid points (counted among themselves) is nearest in the file."""
+    """Return for every point the nearest valid point in the file order, as an index among the valid points."""
     rows = np.flatnonzero(valid)
     points = np.arange(len(valid))
     after = np.searchsorted(rows, points).clip(max=len(rows) - 1)

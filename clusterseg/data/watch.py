@@ -1,4 +1,4 @@
-"""Loader processes that hang are ended: no run waits for them for ever, neither for a batch nor at its end."""
+"""End loader processes that hang, so that no run waits forever for a batch or at its end."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from weakref import WeakSet
 
 from clusterseg.errors import UserError
 
-SECONDS = 600.0  # without a batch, after which loader processes count as stuck
+SECONDS = 600.0  # seconds without a batch after which loader processes count as stuck
 _workers: WeakSet[BaseProcess] = WeakSet()  # among the children of this process
 
 
 def watched(batches: Iterator[Any]) -> Iterator[Any]:
-    """Hand on the batches of a DataLoader's iterator.
+    """Yield the batches of a DataLoader's iterator with a time limit.
 
-    PyTorch's own time limit is not enough: a process that hangs after it has announced a batch is asked for its memory,
-    without a limit.
+    PyTorch's own time limit is not enough: it does not cover a process that hangs after announcing a batch.
 
     Raises:
-        UserError: None came for `SECONDS`; the processes have been ended then.
+        UserError: No batch arrived for `SECONDS`; the processes have been ended.
     """
     workers = getattr(batches, "_workers", ())
     _workers.update(workers)
@@ -38,7 +37,7 @@ def watched(batches: Iterator[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
-    """End the workers when the time is over; their end ends the waiting."""
+    """End the workers after the time limit, which also ends the wait for them."""
     over = threading.Event()
 
     def end() -> None:

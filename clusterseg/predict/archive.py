@@ -1,4 +1,4 @@
-"""What lies in a submission, be it a zip file or a folder."""
+"""Contents of a submission, a zip file or a folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Members(ABC):
 
     Attributes:
         path: The zip file or folder.
-        sizes: Bytes of each file, by its path within.
-        folders: Paths within of the folders, each with a slash at its end.
+        sizes: Size of each file in bytes, by its path inside.
+        folders: Paths of the folders inside, each with a trailing slash.
     """
 
     path: Path
@@ -48,10 +48,10 @@ class FolderMembers(Members):
 
 
 class ZipMembers(Members):
-    """A zip file, checked for what makes it unreadable or unsafe to unpack.
+    """A zip file, checked for defects that make it unreadable or unsafe to unpack.
 
     Raises:
-        UserError: It is no zip file, cut short, encrypted, lists a file twice or one that would land outside.
+        UserError: It is no zip file, truncated or encrypted, lists a file twice, or has a path that points outside.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One live prediction per output file: a note in the output folder, locked as long as its process lives."""
+"""Claim output files for one live prediction: a note in the output folder, locked while its process lives."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from clusterseg.errors import UserError
 
-_ORPHANS = 10.0  # seconds that loader workers outlive a killed process, at the most
+_ORPHANS = 10.0  # maximum seconds that loader workers outlive a killed process
 
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at a folder and change what it holds; file systems without locks let all."""
+    """Let one process at a time read and change a folder; without effect on file systems without locks."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -46,7 +46,7 @@ class Claim:
         self._descriptor = -1
 
     def take(self) -> None:
-        """Claim the files; notes of processes that are gone are removed.
+        """Claim the files; remove notes of dead processes.
 
         Raises:
             UserError: A live process has claimed one of them.
@@ -66,7 +66,7 @@ class Claim:
         os.write(self._descriptor, json.dumps(owner).encode())
 
     def release(self) -> None:
-        """Give the files back."""
+        """Release the files."""
         if self._descriptor >= 0:
             with suppress(OSError):
                 self.path.unlink()
@@ -75,7 +75,7 @@ class Claim:
 
 
 def _owner(note: Path) -> dict | None:
-    """Who wrote a note, or None where that process is gone or the note is another program's."""
+    """Return the process that wrote a note; None if it is dead or the note is another program's."""
     try:
         descriptor = os.open(note, os.O_RDWR)
     except OSError:

@@ -29,20 +29,20 @@ from clusterseg.predict.scale import choose_remission_scale
 __all__ = ["CloudData", "CloudDataset", "choose_remission_scale"]
 
 log = logging.getLogger("clusterseg")
-_TOLD = 3  # clouds of which it is told that they were moved, per process
+_LOGGED = 3  # moved clouds that are logged, per process
 
 
 class CloudDataset(Dataset["Sample | LeftOut"]):
     """Files as samples without labels; a sample's id is the path of its file.
 
     Args:
-        files: What to read.
+        files: The files to read.
         voxel_size: Edge of a voxel in metres.
-        remission_scale: The files' remission that means 1.
+        remission_scale: Remission value in the files that maps to 1.
         features: Names of the columns that the network takes, x, y, z first.
         layout: How to read columns without names.
         origin: See `clusterseg.predict.clouds.origin.find_offset`.
-        strict: Whether a cloud that cannot be read raises, instead of being left out.
+        strict: Whether a cloud that cannot be read raises instead of being skipped.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class CloudDataset(Dataset["Sample | LeftOut"]):
 
     def _tell(self, path: Path, xyz: Float64[np.ndarray, "points 3"], offset: Float64[np.ndarray, " 3"]) -> None:
         self._moved += 1
-        if self._moved > _TOLD:
+        if self._moved > _LOGGED:
             return
         if offset.any():
             log.info(
@@ -103,7 +103,7 @@ class CloudDataset(Dataset["Sample | LeftOut"]):
                 "(origin=sensor leaves it, origin=[X,Y,Z] names the sensor's place)%s",
                 path,
                 offset.round(2).tolist(),
-                "; others are moved alike" if self._moved == _TOLD else "",
+                "; others are moved alike" if self._moved == _LOGGED else "",
             )
             if coordinate_step(xyz) > self.voxel_size / 4:
                 log.warning(
@@ -116,7 +116,7 @@ class CloudDataset(Dataset["Sample | LeftOut"]):
 
 
 class CloudData(pl.LightningDataModule):
-    """Deals the files out to the ranks, each one once.
+    """Distributes the files over the ranks, each file once.
 
     Args:
         dataset: The files.
@@ -125,12 +125,12 @@ class CloudData(pl.LightningDataModule):
 
     def __init__(self, dataset: CloudDataset, num_workers: int | None = None) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer files than ranks is no mistake
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer files than ranks are allowed
         self.dataset = dataset
         self.num_workers = (4 if torch.cuda.is_available() else 0) if num_workers is None else num_workers
 
     def predict_dataloader(self) -> DataLoader:
-        """One file a batch, in order."""
+        """Return a loader of one file per batch, in order."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EvalSampler(len(self.dataset), rank=rank, world_size=world_size)
         return ScanLoader(self.dataset, batch_size=1, sampler=sampler, collate_fn=_one, num_workers=self.num_workers)
@@ -143,7 +143,7 @@ def _one(samples: Sequence[Sample | LeftOut]) -> Batch | PipedBatch | LeftOut:
 
 
 def _check_extent(points: np.ndarray, voxel_size: float) -> None:
-    """Refuse a cloud that no grid holds, with the remedies that a prediction has."""
+    """Refuse a cloud too large for the voxel grid, with remedies."""
     finite = points[np.isfinite(points[:, :3]).all(1), :3]
     if not len(finite):
         return

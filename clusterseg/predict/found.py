@@ -1,4 +1,4 @@
-"""Which files of a folder are point clouds to predict."""
+"""Find the point clouds in a folder."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds import SUFFIXES
 from clusterseg.predict.record import RECORD, written_files
 
-# Leavings of systems, and the occupancy bits of semantic scene completion, which end with .bin too.
+# System folders, and the occupancy grids of semantic scene completion, which also end with .bin.
 FOREIGN_FOLDERS = frozenset({"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "lost+found", "voxels"})
 log = logging.getLogger("clusterseg")
 
 
 def find_clouds(source: Path, output: Path) -> list[Path]:
-    """The point clouds of a file or folder, in order; links to folders are followed, each folder is read once.
+    """Find the point clouds of a file or folder, in order; links are followed, each folder is read once.
 
-    Hidden files, `FOREIGN_FOLDERS`, and what predictions have written are passed over. Links that lead nowhere are
-    listed, so that whoever reads them tells.
+    Hidden files, `FOREIGN_FOLDERS` and files written by predictions are skipped. Broken links are listed, so that
+    reading them reports the error.
 
     Args:
         source: A file, or a folder with files at any depth.
-        output: Where the predictions go.
+        output: The folder of the predictions.
 
     Raises:
         UserError: There is nothing to read, or a folder cannot be read.
@@ -54,7 +54,7 @@ def find_clouds(source: Path, output: Path) -> list[Path]:
 
 
 def _walk(source: Path) -> Iterator[tuple[Path, str]]:
-    """Every file at any depth: first those below folders themselves, then those below links to other folders."""
+    """Yield every file at any depth: first those in real folders, then those in linked folders."""
     visited: set[str] = set()
     waiting = [source]
     while waiting:

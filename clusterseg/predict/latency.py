@@ -1,4 +1,4 @@
-"""What a prediction costs: time per scan and peak memory."""
+"""Cost of a prediction: time per scan and peak memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 
 @dataclass
 class Cost:
-    """Running sums of the time from a batch on the device to a decision on every point.
+    """Running sums of the time from a batch on the device to a prediction for every point.
 
-    The first batch is left out where there are more: it pays for warming up.
+    The first batch is excluded as warm-up if there are more.
 
     Attributes:
-        device: Where the network runs.
-        scans: Scans timed.
-        seconds: Their time.
-        slowest: The longest time of one scan, as the mean of its batch, in seconds.
-        batches: Batches begun.
+        device: Device of the network.
+        scans: Number of timed scans.
+        seconds: Their total time.
+        slowest: Longest time per scan in seconds, as the mean over its batch.
+        batches: Number of batches begun.
     """
 
     device: torch.device
@@ -35,7 +35,7 @@ class Cost:
 
     @contextmanager
     def timing(self, scans: int) -> Iterator[None]:
-        """Time what is done inside, for a batch of some scans."""
+        """Context manager that times a batch of some scans."""
         self._wait()
         start = time.perf_counter()
         yield
@@ -64,7 +64,7 @@ class Cost:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory held so far, in bytes: by tensors on a GPU, or by the whole process on the CPU."""
+    """Peak memory in bytes so far: of tensors on a GPU, or of the whole process on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -72,7 +72,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def summarise(ranks: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Latency and memory over all ranks, as they stand in `metrics.json`: milliseconds per scan, MiB."""
+    """Latency (ms per scan) and memory (MiB) over all ranks, as in `metrics.json`."""
     parts = list(ranks)
     scans = sum(part["scans"] for part in parts)
     seconds = sum(part["seconds"] for part in parts)

@@ -1,4 +1,4 @@
-"""Clouds that could not be predicted, and why."""
+"""Clouds that could not be predicted, with the reason."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _SHOWN = 50
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One cloud that was left out; it takes the place of its batch.
+    """A skipped cloud, which replaces its batch.
 
     Attributes:
         path: Its file.
-        reason: What is wrong, with the remedy.
+        reason: The problem and its remedy.
     """
 
     path: str
@@ -30,7 +30,7 @@ class LeftOut:
 
 
 def report(left_out: Sequence[LeftOut], total: int) -> str:
-    """The clouds that were left out of `total`, a line each."""
+    """Format the skipped clouds of `total`, one line each."""
     if total == 1:
         return str(left_out[0])
     lines = [f"  {entry}" for entry in sorted(left_out, key=lambda entry: entry.path)[:_SHOWN]]

@@ -19,7 +19,7 @@ CONFIDENCE_BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What is kept of the labelled points seen so far; tallies of parts add up to the tally of the whole.
+    """Running counts over labelled points; tallies of parts add up to the tally of the whole.
 
     Attributes:
         confusion: Points by distance from the sensor (`BANDS`), truth and prediction.
@@ -37,7 +37,7 @@ class Tally:
 
     @classmethod
     def zero(cls, num_classes: int) -> Tally:
-        """The tally of nothing."""
+        """Return an empty tally."""
         bins = torch.zeros(CONFIDENCE_BINS, dtype=torch.int64)
         confusion = torch.zeros(len(BANDS), num_classes, num_classes, dtype=torch.int64)
         return cls(confusion, bins, bins.double(), bins, 0)
@@ -85,9 +85,9 @@ def count(
         predictions: Train id of each point.
         confidence: Probability given to the prediction, in 0..1.
         targets: Train id of each point, or `IGNORE_INDEX`.
-        xyz: Metres, in the sensor's frame; a point that is not finite counts in the farthest band.
+        xyz: Coordinates in metres in the sensor's frame; a point that is not finite counts in the farthest band.
         num_classes: Number of train ids.
-        scans: How many scans these are.
+        scans: Number of scans.
     """
     counts = targets != IGNORE_INDEX
     predictions, targets, confidence = predictions[counts], targets[counts], confidence[counts].double()
@@ -108,5 +108,5 @@ def count(
 
 
 def total(tallies: Iterable[Tally], num_classes: int) -> Tally:
-    """Sum tallies, as of all ranks."""
+    """Sum tallies, for example those of all ranks."""
     return sum(tallies, Tally.zero(num_classes))

@@ -1,4 +1,4 @@
-"""The folder that predictions are written into; nothing in it is touched that a prediction has not written."""
+"""The output folder of predictions; only files written by a prediction are changed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class OutputFolder:
 
     Args:
         path: The folder.
-        inputs: The files that are read, and hence never written.
-        targets: The files to be written.
+        inputs: The input files, which are never written.
+        targets: The files to write.
     """
 
     def __init__(self, path: Path, inputs: Iterable[Path], targets: Iterable[Path]) -> None:
@@ -34,7 +34,7 @@ class OutputFolder:
 
     @contextmanager
     def claimed(self, used: dict[str, Any]) -> Iterator[None]:
-        """Hold the files for this process, note what is to be written and with which settings.
+        """Claim the files for this process and record the files to write with their settings.
 
         Raises:
             UserError: A file to be written is an input or was not written by a prediction, another process writes
@@ -63,10 +63,10 @@ class OutputFolder:
             claim.release()
 
     def write(self, target: Path, content: bytes) -> None:
-        """Write a file whole or not at all; never over one that another program has put there meanwhile.
+        """Write a file atomically; never replace a file that another program has created.
 
         Raises:
-            UserError: There is such a file, or it cannot be written.
+            UserError: Such a file exists, or the file cannot be written.
         """
         temporary = target.with_name(temporary_name(target.name))
         try:
@@ -102,7 +102,7 @@ class OutputFolder:
                 )
 
     def _remove_leftovers(self) -> None:
-        """Remove what killed runs left half-written of this run's files, which no live run writes."""
+        """Remove partial files that killed runs left of this run's files; no live run writes them."""
         written: dict[Path, set[str]] = {self.path: {RECORD}}
         for target in self.targets:
             written.setdefault(target.parent, set()).add(target.name)
@@ -116,7 +116,7 @@ class OutputFolder:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """What two names of one file share, be it by links."""
+    """Identity of a file, equal for all its names and links."""
     try:
         status = path.stat()
     except OSError:
@@ -125,7 +125,7 @@ def _identity(path: Path) -> tuple[int, int] | str:
 
 
 def _put(temporary: Path, target: Path) -> None:
-    """Name a file that has no name yet; unlike a replacement this fails where the name is taken."""
+    """Link a finished temporary file to its name; unlike a rename this fails if the name exists."""
     try:
         os.link(temporary, target)
     except FileExistsError:

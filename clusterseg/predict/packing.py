@@ -24,7 +24,7 @@ publication url:
 bibtex:
 organization or affiliation:
 """
-_TIME = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
+_TIME = (1980, 1, 1, 0, 0, 0)  # fixed time stamp, so that equal predictions give equal bytes
 log = logging.getLogger("clusterseg")
 
 
@@ -32,8 +32,8 @@ class LabelWriter:
     """Writes the labels predicted for each scan, in raw ids, for every point.
 
     Args:
-        folder: Where to write.
-        name: Path of a scan's labels within the folder, by its id; see `Reader.prediction_name`.
+        folder: The folder to write to.
+        name: Function from a scan's id to the path of its labels in the folder; see `Reader.prediction_name`.
         label_map: Train ids to raw ids.
     """
 
@@ -50,11 +50,11 @@ class LabelWriter:
 def pack(folder: Path, files: Iterable[str], target: Path, name: str = "clusterseg") -> None:
     """Pack label files and `description.txt` into a zip file.
 
-    Folders get entries of their own: the benchmark's script looks for them. A `description.txt` that is already in
-    the folder is kept, so that a person can fill it in once.
+    Folders get their own entries, which the benchmark's script expects. An existing `description.txt` is not
+    replaced, so that it can be filled in once.
 
     Args:
-        folder: Where `LabelWriter` wrote to.
+        folder: The folder of `LabelWriter`.
         files: The label files to pack, by their paths within the folder.
         target: The zip file.
         name: Name of the method, for the description.
@@ -82,7 +82,7 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 
 def conclude(target: Path, root: str | os.PathLike[str]) -> None:
-    """Validate a packed submission against the scans under `data.root`, and tell whether it is ready."""
+    """Validate a packed submission against the scans under `data.root`, and report whether it is ready."""
     try:
         checked = validate(target, root)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Runs a voter over scans under a Trainer: counts them, and hands each one on."""
+"""Run a voter over scans under a Trainer: count the predictions and pass each scan to sinks."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ Sink = Callable[[PredictedScan], None]
 
 
 class PredictionTask(pl.LightningModule):
-    """Predicts scans, for `Trainer.validate` (which counts, too) and `Trainer.predict`.
+    """Predicts scans, for `Trainer.validate` (which also counts) and `Trainer.predict`.
 
-    It keeps sums only, so memory does not grow with the number of scans. Each rank counts its own; `tally_of_all` and
+    Only sums are stored, so memory does not grow with the number of scans. Each rank counts its own; `tally_of_all` and
     `cost_of_all` add them up after the loop, also where a rank had no scan.
 
     Args:
-        voter: Decides on the points.
+        voter: Predicts the points.
         num_classes: Number of train ids.
         sinks: Called with every scan, in order.
     """
@@ -64,7 +64,7 @@ class PredictionTask(pl.LightningModule):
         self.left_out: list[LeftOut] = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Predict, count and hand on the scans of a batch."""
+        """Predict and count the scans of a batch and pass them to the sinks."""
         vote = self._vote(batch)
         points = _points(batch)
         self.tally += count(
@@ -73,13 +73,13 @@ class PredictionTask(pl.LightningModule):
         self._hand_on(batch, vote)
 
     def predict_step(self, batch: Batch | LeftOut, batch_idx: int) -> Tensor:
-        """Predict and hand on the scans of a batch; returns the train id of every point, none if left out."""
+        """Predict the scans of a batch and pass them to the sinks; return every point's train id, empty if skipped."""
         if isinstance(batch, LeftOut):
             self.left_out.append(batch)
             return torch.empty(0, dtype=torch.int64)
         try:
             vote = self._vote(batch)
-        except UserError as error:  # a view of it may not fit the grid
+        except UserError as error:  # a view of the cloud may exceed the grid
             self.left_out += [LeftOut(scan_id, str(error)) for scan_id in batch.scan_ids]
             return torch.empty(0, dtype=torch.int64)
         self._hand_on(batch, vote)
@@ -107,7 +107,7 @@ class PredictionTask(pl.LightningModule):
 
 
 def split(batch: Batch, vote: Vote) -> Iterator[PredictedScan]:
-    """Take a batch apart into its scans."""
+    """Split a batch into its scans."""
     counts = batch.point_counts.tolist()
 
     def parts(tensor: Tensor) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""`predict.json`: what an output folder was predicted with, and which files in it are predictions."""
+"""`predict.json`: the settings of the predictions in an output folder, and the list of predicted files."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _FILES = "targets"
 
 
 def written_files(folder: Path) -> set[str]:
-    """Absolute paths of the files that predictions have written, or were about to write, below a folder."""
+    """Return the absolute paths of recorded prediction files below a folder, including unfinished ones."""
     try:
         record = json.loads((folder / RECORD).read_bytes())
         names = record[_FILES]
         return {os.path.join(os.path.realpath(folder), *str(name).split("/")) for name in names}
-    except (OSError, ValueError, TypeError, KeyError):  # none, or another program's
+    except (OSError, ValueError, TypeError, KeyError):  # no file, or another program's
         return set()
 
 
 def update_record(folder: Path, used: dict[str, Any], names: Iterable[str], is_alone: bool) -> None:
-    """Note the settings and the files to be written, besides those noted before.
+    """Add the settings and the files to write to the record.
 
-    Settings under which nothing was written, as when all clouds were left out, are forgotten.
+    Settings without any written file, for example if all clouds were skipped, are dropped.
 
     Args:
         folder: The output folder.
-        used: What decides on the labels.
-        names: Files to be written, relative to the folder.
+        used: The settings that determine the labels.
+        names: Files to write, relative to the folder.
         is_alone: Whether no other process writes into the folder.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The scale of the remission of many files, chosen once for all."""
+"""Choose one remission scale for all files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PROBES = 8
 
 
 def choose_remission_scale(files: Sequence[Path], setting: str | float, layout: Layout | None = None) -> float:
-    """The remission that means 1 in some files, and a line that tells it.
+    """Choose the remission value that maps to 1 for all files, and log it.
 
-    It is chosen once for all, from a few files spread over them, so that it does not depend on where an interrupted
-    run goes on. Files that cannot be read are passed over here.
+    It is chosen from a few files spread over the list, so that it does not depend on where an interrupted run
+    continues. Unreadable files are skipped here.
 
     Args:
         files: All input files.
@@ -29,7 +29,7 @@ def choose_remission_scale(files: Sequence[Path], setting: str | float, layout: 
         layout: How to read columns without names.
 
     Raises:
-        UserError: The setting is neither, or the scale cannot be told.
+        UserError: The setting is invalid, or the scale is undecidable.
     """
     if setting != "auto":
         return check_remission(setting)
@@ -64,7 +64,7 @@ def check_remission(setting: str | float) -> float:
 
 
 def _probe(files: Sequence[Path], layout: Layout | None) -> dict[Path, Spread | None]:
-    """Figures of a few files; those that cannot be read are told where they are predicted."""
+    """Statistics of a few files; unreadable ones are reported when they are predicted."""
     probed: dict[Path, Spread | None] = {}
     for i in np.unique(np.linspace(0, len(files) - 1, _PROBES).round().astype(int)):
         with suppress(UserError):

@@ -1,4 +1,4 @@
-"""Where the labels of each cloud are written."""
+"""Output paths of the labels of each cloud."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from clusterseg.predict.found import find_clouds
 
 
 def plan(source: Path, output: Path) -> dict[Path, Path]:
-    """The `.label` file of every input file; folders below the input come again below the output.
+    """Map every input file to its `.label` file; subfolders of the input are repeated in the output.
 
-    Scans of a SemanticKITTI sequence go where the benchmark's tools look for them: `sequences/08/velodyne/000000.bin`
-    to `sequences/08/predictions/000000.label`, also where the input is `sequences/08` itself.
+    Scans of a SemanticKITTI sequence follow the benchmark's layout: `sequences/08/velodyne/000000.bin` maps to
+    `sequences/08/predictions/000000.label`, also if the input is `sequences/08` itself.
 
     Raises:
-        UserError: There is nothing to read, or two files would have one output.
+        UserError: There is nothing to read, or two files would share one output.
     """
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
@@ -30,11 +30,11 @@ def plan(source: Path, output: Path) -> dict[Path, Path]:
 
 
 def _within(file: Path, base: Path) -> Path:
-    """Path of a cloud's output within the output folder, with its old ending."""
+    """Path of a cloud's output within the output folder, with its original extension."""
     relative = file.relative_to(base)
     parents = Path(os.path.abspath(file)).parts[:-1]
     is_scan = len(parents) > 3 and parents[-1] == "velodyne" and parents[-3] == "sequences"
-    if not is_scan or relative.parent == Path("."):  # the folder velodyne alone, or one file
+    if not is_scan or relative.parent == Path("."):  # the input is a folder velodyne, or one file
         return relative
-    before = relative.parts[:-4]  # what lies above `sequences`, where the input does
+    before = relative.parts[:-4]  # path above `sequences`, inside the input
     return Path(*before, "sequences", parents[-2], "predictions", file.name)

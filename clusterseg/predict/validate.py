@@ -1,4 +1,4 @@
-"""Checks a submission as the benchmark's server would, and more: `clusterseg submission PATH`."""
+"""Check a submission as the benchmark's server does, and more: `clusterseg submission PATH`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DESCRIPTION = "description.txt"
 
 @dataclass(frozen=True)
 class Checked:
-    """A submission that passed.
+    """A submission that passed the checks.
 
     Attributes:
-        scans: Scans inside.
+        scans: Number of scans inside.
         complete: Whether these are all scans of the benchmark's test sequences.
     """
 
@@ -35,7 +35,7 @@ class Checked:
     complete: bool
 
     def verdict(self, path: Path) -> str:
-        """One line that says whether it can be uploaded."""
+        """One line that states whether it can be uploaded."""
         total = sum(TEST_SCANS.values())
         if self.complete:
             return f"{path}: valid and complete, {self.scans:,} scans of sequences 11-21: ready to upload"
@@ -46,15 +46,15 @@ class Checked:
 
 
 def validate(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Checked:
-    """Check a submission: every scan there, of the right length, only valid ids, nothing else inside.
+    """Check a submission: every scan present, of the right length, only valid ids, nothing else inside.
 
     Args:
         path: The zip file, or the folder that holds `sequences`.
-        root: As `data.root`; the scans that must be there are those of 11-21 under it, and their points are counted.
-            None: all 20,351 scans of the benchmark; points are not counted.
+        root: As `data.root`; requires the scans of 11-21 under it and counts their points. None requires all 20,351
+            scans of the benchmark and does not count points.
 
     Raises:
-        UserError: The first thing that is wrong.
+        UserError: The first mistake found.
     """
     members = _open(Path(path))
     expected = _expected(root)
@@ -85,7 +85,7 @@ def _names(sequence: str, frames: int) -> list[str]:
 
 
 def _expected(root: str | os.PathLike[str] | None) -> dict[str, int | None]:
-    """Points of each label file that must be there; None where they are not known."""
+    """Number of points of each required label file; None if unknown."""
     if root is None:
         return {name: None for sequence, frames in TEST_SCANS.items() for name in _names(sequence, frames)}
     present = [sequence for sequence in find_sequences(root) if sequence in TEST_SCANS]
@@ -157,7 +157,7 @@ def _check_size(members: Members, name: str, points: int | None) -> None:
 
 
 def _valid_ids() -> np.ndarray:
-    """Whether each id of 16 bits is one that the benchmark counts as a class."""
+    """Mask over the 16-bit ids that the benchmark counts as a class."""
     train = load_label_map("semantickitti").raw_to_train
     return (train >= 0) & (train != IGNORE_INDEX)
 

@@ -1,4 +1,4 @@
-"""Views of a scan for test-time augmentation: exact quarter turns, mirrors, scales."""
+"""Views of a scan for test-time augmentation: exact quarter turns, mirrors and scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clusterseg.errors import UserError
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a scan; called like a transform of `clusterseg.data.transforms`, it draws nothing at random.
+    """One view of a scan; a deterministic transform with the interface of `clusterseg.data.transforms`.
 
     Attributes:
         quarter_turns: Rotation about z in units of 90 degrees, counter-clockwise; exact, without sine and cosine.

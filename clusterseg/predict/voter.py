@@ -1,4 +1,4 @@
-"""From a batch of scans to one decision per point: networks x views, voted in probability."""
+"""Predict one class per point from several networks and views by their mean probability."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from clusterseg.predict.views import View
 
 @dataclass(frozen=True, eq=False)
 class Vote:
-    """The decision on every point of a batch.
+    """The prediction for every point of a batch.
 
     Attributes:
-        predictions: Train id.
-        confidence: Mean over the votes of the probability of that class, in 0..1.
+        predictions: Train id of each point.
+        confidence: Mean probability of that class over the votes, in 0..1.
     """
 
     predictions: Int64[Tensor, " points"]
@@ -28,14 +28,14 @@ class Vote:
 
 
 class Voter(nn.Module):
-    """Networks that look at each scan in several views.
+    """Networks applied to several views of each scan.
 
-    A single network in a single view decides by its logits, so that this is exactly the network alone; more of them
-    decide by the mean of their probabilities (softmax).
+    A single network in a single view predicts by its logits, so the result equals that of the network alone. Several
+    networks or views predict by the mean of their probabilities (softmax).
 
     Args:
-        networks: From feats (voxels, channels), coords (voxels, 4) to an output with `logits` (voxels, classes).
-        views: How to look at each scan.
+        networks: Map feats (voxels, channels), coords (voxels, 4) to an output with `logits` (voxels, classes).
+        views: The views of each scan.
         voxel_size: Edge of a voxel in metres, for the views that are not the identity.
     """
 
@@ -46,7 +46,7 @@ class Voter(nn.Module):
         self.voxel_size = voxel_size
 
     def forward(self, batch: Batch) -> Vote:
-        """Decide on every point; needs `batch.points` for a view other than the identity."""
+        """Predict every point; needs `batch.points` for a view other than the identity."""
         votes = len(self.networks) * len(self.views)
         total: Tensor | None = None
         for logits, inverse_map in self._outputs(batch):
@@ -69,7 +69,7 @@ class Voter(nn.Module):
 
 
 def see(batch: Batch, view: View, voxel_size: float) -> Batch:
-    """Voxelise a batch again as seen in a view; the points keep their order.
+    """Voxelise a batch again in a view; the order of the points does not change.
 
     Raises:
         UserError: See `clusterseg.data.voxelize.voxelize`.

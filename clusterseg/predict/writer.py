@@ -1,4 +1,4 @@
-"""Writes the labels of a cloud."""
+"""Write the labels of a cloud."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class CloudWriter:
         unlit: Points so far with a position but without a finite value in another column.
 
     Args:
-        output: Where to.
+        output: The output folder.
         targets: The `.label` file of each input file.
         label_map: Train ids to raw ids and colours.
         ply: Whether to write the coloured cloud.
-        layout: How to read the inputs again for it.
-        invalid: What a point without a finite position gets: `unlabeled`, or the label of the `nearest` in the file.
+        layout: Layout to read the inputs again for the coloured cloud.
+        invalid: Label of a point without a finite position: `unlabeled`, or that of the `nearest` in the file.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CloudWriter:
 
 
 def without_unplaced(scan: PredictedScan) -> PredictedScan:
-    """The scan with no class (`IGNORE_INDEX`) and confidence 0 where a point has no finite position."""
+    """Return the scan with `IGNORE_INDEX` and confidence 0 for points without a finite position."""
     placed = np.isfinite(scan.points[:, :3]).all(1)
     if placed.all():
         return scan

@@ -1,1 +1,1 @@
-"""What lies in a run folder: checkpoints, outcome, logs."""
+"""Contents of a run folder: checkpoints, outcome, logs."""

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, read without running code."""
+"""Checkpoint files: written atomically, read without executing code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("clusterseg")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, then renames, so that a checkpoint is never half there."""
+    """Writes to a temporary file and renames it, so that a checkpoint is never partial."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
@@ -36,7 +36,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-        except (OSError, RuntimeError) as error:  # PyTorch's writer stumbles over what is missing, and hides the cause
+        except (OSError, RuntimeError) as error:  # PyTorch's writer fails later and hides the cause
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
@@ -48,7 +48,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint of ``train.py`` onto the CPU, with ``weights_only=True``.
+    """Read a checkpoint of `train.py` onto the CPU, with `weights_only=True`.
 
     Raises:
         UserError: The file is missing, damaged, holds more than plain data, or is no checkpoint of this project.
@@ -74,13 +74,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def require_whole(file: Path) -> None:
-    """Hold each part of a checkpoint against its checksum, which `torch.load` does not.
+    """Verify the checksum of each part of a checkpoint; `torch.load` does not.
 
     Raises:
         ValueError: A part has changed since it was written.
         OSError: The file cannot be read.
     """
-    if zipfile.is_zipfile(file):  # anything else is for torch.load to judge
+    if zipfile.is_zipfile(file):  # torch.load rejects anything else
         try:
             with zipfile.ZipFile(file) as archive:
                 changed = archive.testzip()
@@ -91,9 +91,9 @@ def require_whole(file: Path) -> None:
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """``last.ckpt``, or where it is missing or damaged the newest other checkpoint that is whole; None without one.
+    """Return `last.ckpt`, or the newest other intact checkpoint if it is missing or damaged; None if there is none.
 
-    Damaged ones are told of.
+    Damaged checkpoints are logged.
     """
     written = sorted(folder.glob("*.ckpt"), key=lambda path: (path.name == "last.ckpt", path.stat().st_mtime_ns))
     for path in reversed(written):
@@ -110,7 +110,7 @@ def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
     """Return the checkpoint to resume.
 
     Args:
-        ckpt: A path; `last` for the newest whole one of the run folder; `auto` for that one, if there is any; None.
+        ckpt: A path; `last` for the newest intact one of the run folder; `auto` for the same, if there is one; None.
         run_dir: The run folder.
 
     Raises:
@@ -132,6 +132,6 @@ def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
 
 
 def backbone_weights(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The backbone's part of a checkpoint's weights."""
+    """Return the backbone's weights of a checkpoint."""
     prefix = "backbone."
     return {key[len(prefix) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)}

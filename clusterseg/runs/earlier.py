@@ -1,4 +1,4 @@
-"""What an earlier run left in a folder: it is not replaced unless that is asked for."""
+"""Protect the results of an earlier run in a folder; only `overwrite=true` replaces them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from clusterseg.errors import UserError
 from clusterseg.runs.outcome import FILE, read_outcome
 
-#: What a training writes, besides `.hydra` and the log, which Hydra has opened by then.
+#: Files that a training writes, except `.hydra` and the log, which Hydra has already opened.
 WRITTEN = (
     "config.yaml",
     "metrics.csv",
@@ -26,7 +26,7 @@ WRITTEN = (
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a training has left something that counts: a checkpoint, or word that it came to its end."""
+    """Whether the folder holds a checkpoint, or an outcome other than `failed`."""
     if any((folder / "checkpoints").glob("*.ckpt")):
         return True
     outcome = read_outcome(folder)
@@ -34,37 +34,37 @@ def holds_run(folder: Path) -> bool:
 
 
 def require_free(folder: Path, ckpt: str | None, overwrite: bool) -> None:
-    """Refuse to begin where an earlier run lies.
+    """Refuse to start in a folder that holds an earlier run.
 
     Args:
         folder: The run folder.
-        ckpt: The checkpoint to go on from, if any: `last`, `auto`, or a path.
-        overwrite: Whether the earlier run may go.
+        ckpt: The checkpoint to resume, if any: `last`, `auto`, or a path.
+        overwrite: Whether the earlier run may be removed.
 
     Raises:
-        UserError: It may not, and the new one does not go on from it.
+        UserError: The folder holds a run that is neither resumed nor overwritten.
     """
     if ckpt is not None and overwrite:
-        raise UserError(f"ckpt={ckpt} goes on with a run and overwrite=true removes it; leave one of them out")
+        raise UserError(f"ckpt={ckpt} resumes a run and overwrite=true removes it; leave one of them out")
     if overwrite or not holds_run(folder) or _goes_on(ckpt, folder):
         return
     outcome = read_outcome(folder)
     state = f"a run that has {outcome.state}" if outcome else "a run that was killed"
     raise UserError(
-        f"run folder {folder} holds {state}, which a new one would replace; to go on with it, add ckpt=last; else "
+        f"run folder {folder} holds {state}, which a new one would replace; to resume it, add ckpt=last; else "
         "choose another folder by hydra.run.dir=DIR, or add overwrite=true to remove the old run"
     )
 
 
 def _goes_on(ckpt: str | None, folder: Path) -> bool:
-    """Whether the checkpoint is one of the folder's own."""
+    """Whether the checkpoint lies in the folder itself."""
     return ckpt in ("last", "auto") or (
         ckpt is not None and Path(ckpt).expanduser().resolve().is_relative_to(folder.resolve())
     )
 
 
 def remove_run(folder: Path) -> None:
-    """Remove what an earlier training wrote; files of others stay."""
+    """Remove the files of an earlier training and leave all others."""
     for pattern in WRITTEN:
         for path in folder.glob(pattern):
             if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""What can go wrong outside of us while a run goes on, told with the way to go on from there."""
+"""Turn external failures during a run into one message with the resume command."""
 
 from __future__ import annotations
 
@@ -21,48 +21,52 @@ LOST = re.compile(r"gloo.*(Connection|closed|reset|Timed out)|NCCL.*(abort|remot
 
 @contextmanager
 def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
-    """Turn the faults of a run into one message each: input gone, a worker or a rank killed, a GPU's memory full.
+    """Turn each external failure into one message: missing input, a killed worker or rank, a full GPU memory.
 
     Args:
         run_dir: The run folder.
-        resumed: Whether the checkpoint that lies there already is of this run.
+        resumed: Whether the checkpoint already in `run_dir` belongs to this run.
 
     Raises:
-        UserError: In their place; it also says how to resume, if the run has written a checkpoint.
+        UserError: A failure occurred. The message includes the resume command if the run has written a checkpoint.
     """
     before = None if resumed else _written(run_dir)
     try:
         yield
     except UserError as error:
-        told = str(error).rpartition("UserError: ")[2].strip()  # a worker process prepends its traceback
-        raise UserError(told + how_to_resume(run_dir, before)) from error
+        message = str(error).rpartition("UserError: ")[2].strip()  # a worker process prepends its traceback
+        raise UserError(message + how_to_resume(run_dir, before)) from error
     except torch.OutOfMemoryError as error:
-        told = "the GPU's memory is full; set data.batch_size or data.max_voxels lower, or trainer.precision=bf16-mixed"
-        raise UserError(told + how_to_resume(run_dir, before)) from error
+        message = (
+            "the GPU's memory is full; set data.batch_size or data.max_voxels lower, or trainer.precision=bf16-mixed"
+        )
+        raise UserError(message + how_to_resume(run_dir, before)) from error
     except (RuntimeError, OSError, EOFError) as error:
         how = _worker_ended(error)
         if _rank_lost(error):
-            told = f"rank {rank()} has lost another rank, which has ended: its own message, if it left one, tells why"
+            message = f"rank {rank()} has lost another rank, which has ended: its own message, if any, gives the cause"
         elif how is not None:
-            told = (
+            message = (
                 f"a process that loads scans {how}; mostly the machine's memory is full: "
                 "set data.num_workers lower or to 0"
             )
         else:
             raise
-        raise UserError(told + how_to_resume(run_dir, before)) from error
+        raise UserError(message + how_to_resume(run_dir, before)) from error
     finally:
         end_workers()
 
 
 def _rank_lost(error: Exception) -> bool:
-    """Whether an error is that of a collective whose other end is gone (gloo, NCCL, or the store of the ranks)."""
+    """Whether the error comes from a collective whose peer is gone (gloo, NCCL or the rendezvous store)."""
     return is_distributed() and (isinstance(error, DistError) or LOST.search(str(error)) is not None)
 
 
 def _worker_ended(error: Exception) -> str | None:
-    """How a loader worker ended; None for another error. The news may also be that its pipe is broken."""
-    during = error.__context__  # the news interrupts whatever is under way, which may stumble over that
+    """How a loader worker ended, in words; None for other errors. A broken pipe also counts as an ended worker."""
+    during = (
+        error.__context__
+    )  # PyTorch's signal handler may interrupt another operation, whose error then hides this one
     killed = WORKER.search(str(error)) or WORKER.search(str(during))
     if killed:
         pid, signal = killed.groups()
@@ -74,12 +78,12 @@ def _worker_ended(error: Exception) -> str | None:
 
 
 def how_to_resume(run_dir: Path, before: int | None = None) -> str:
-    """The line that tells how to go on from the last checkpoint; nothing where the run has none."""
+    """Return a line with the resume command for the last checkpoint; empty if the run has none."""
     written = _written(run_dir)
     if written is None or written == before:
         return ""
     again = f"ckpt=last hydra.run.dir={run_dir}"
-    return f"\nThe last checkpoint is {_last(run_dir)}: to go on from it, add {again} to the command."
+    return f"\nThe last checkpoint is {_last(run_dir)}: to resume from it, add {again} to the command."
 
 
 def _last(run_dir: Path) -> Path:
@@ -87,5 +91,5 @@ def _last(run_dir: Path) -> Path:
 
 
 def _written(run_dir: Path) -> int | None:
-    """When the last checkpoint was written, in nanoseconds; None without one."""
+    """Modification time of the last checkpoint in nanoseconds; None if there is none."""
     return _last(run_dir).stat().st_mtime_ns if _last(run_dir).is_file() else None

@@ -1,4 +1,4 @@
-"""Who works in a folder: a process on a host, since when, and whether it still lives."""
+"""The process that holds the lock of a folder: its host, its start, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Holder:
-    """A process, as it is written into the lock of a folder.
+    """A process, as written into the lock file of a folder.
 
     Attributes:
-        host: Name of its machine, or of its container.
-        boot: Which start of that machine; empty where the system does not tell.
-        pid: Its number there.
-        started: When it started, as the system counts; it tells a later process of the same number apart.
-        since: When it took the folder, for people.
+        host: Host name of its machine or container.
+        boot: Boot id of the machine; empty if the system has none.
+        pid: Its process id on the host.
+        started: Its start time in system ticks, which distinguishes it from a later process with the same id.
+        since: When it took the lock, as readable text.
     """
 
     host: str
@@ -34,27 +34,27 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether its host is this one, so that its process can be looked for."""
+        """Whether its host is this one, so that its process can be checked."""
         return self.host == socket.gethostname()
 
     @property
     def lives(self) -> bool:
-        """Whether it still runs, where its host is this one."""
+        """Whether the process still runs; valid only if `is_here`."""
         return self.boot == _boot() and _runs(self.pid) and self.started == _started(self.pid)
 
     def as_text(self) -> str:
-        """What `read_holder` reads."""
+        """Return the content of the lock file, for `read_holder`."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def this_process() -> Holder:
-    """The one that asks."""
+    """Return the holder of the current process."""
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     return Holder(socket.gethostname(), _boot(), os.getpid(), _started(os.getpid()), now)
 
 
 def read_holder(text: str) -> Holder | None:
-    """The holder in the content of a lock; None where there is none, as in the lock of a process that was killed."""
+    """Parse the content of a lock file; None if it names no holder, as after a kill."""
     try:
         return Holder(**json.loads(text))
     except (ValueError, TypeError):
@@ -66,13 +66,13 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # of another user
+    except OSError:  # belongs to another user
         return True
     return True
 
 
 def _started(pid: int) -> str:
-    """Start of a process in ticks since the machine's; empty where the system has no /proc, or no such process."""
+    """Start time of a process in ticks since boot; empty without /proc or without such a process."""
     with suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return ""

@@ -1,4 +1,4 @@
-"""The lock of a folder: one live process works in it, and whoever else comes is told which."""
+"""The lock of a folder: one live process works in it; any other gets an error that names it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from clusterseg.runs.holder import Holder, read_holder, this_process
 from clusterseg.runs.rank import is_first_rank
 
 FILE = ".lock"
-BEAT = 5.0  # seconds between two signs of life
-PATIENCE = 30.0  # seconds to wait for the next one of a holder on another host
-OLD = 300.0  # seconds since the last one, after which nobody waits
-SETTLE = 1.0  # seconds in which two writers must have seen each other, where there are no locks
-_held: dict[Path, tuple[int, int]] = {}  # process and thread: the system's lock belongs to the process, not to a thread
+BEAT = 5.0  # seconds between two heartbeats
+PATIENCE = 30.0  # seconds to wait for the next heartbeat of a holder on another host
+OLD = 300.0  # seconds after the last heartbeat at which the lock counts as abandoned
+SETTLE = 1.0  # seconds after which two writers have seen each other, on file systems without locks
+_held: dict[
+    Path, tuple[int, int]
+] = {}  # process id and thread id: the system's lock belongs to the process, not to a thread
 
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder meanwhile; inside of itself, and on the other ranks of a job, it does nothing.
+    """Hold the lock of a folder; nested calls and calls on other ranks do nothing.
 
     Raises:
         UserError: Another process works in the folder, or it cannot be written.
@@ -47,15 +49,15 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 class FolderLock:
-    """Held from `acquire` to `release`, or until its process dies, by SIGKILL too.
+    """A lock held from `acquire` to `release`, or until its process dies, also by SIGKILL.
 
-    It is a file with its holder in it. The system's record lock on that file decides where there is one: it ends with
-    its process, reaches over NFS, and is not inherited by loader workers. Where a file system has none, or keeps it to
-    one host, the holder decides: on this host by its process, on another by the file's time, which a thread sets anew
-    every `BEAT` seconds.
+    The lock is a file that names its holder. Where the file system supports record locks, the record lock on this
+    file decides: it ends with its process, works over NFS, and is not inherited by loader workers. Where the file
+    system has no record locks, or only within one host, the holder decides: on this host by its process, on another
+    host by the file's modification time, which a thread refreshes every `BEAT` seconds.
 
     Args:
-        folder: What is locked; made if it is missing.
+        folder: The folder to lock; created if missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +67,7 @@ class FolderLock:
         self._beating = threading.Thread(target=self._beat, name="folder-lock", daemon=True)
 
     def acquire(self) -> None:
-        """Take the folder.
+        """Take the lock.
 
         Raises:
             UserError: Another process works in it, or it cannot be written.
@@ -81,18 +83,20 @@ class FolderLock:
         self._beating.start()
 
     def release(self) -> None:
-        """Give the folder back."""
+        """Release the lock."""
         if self._file is None:
             return
         self._ended.set()
         self._beating.join()
         if self._is_there(self._file):
-            self.path.unlink(missing_ok=True)  # before the lock goes; who has opened it meanwhile finds it gone
+            self.path.unlink(
+                missing_ok=True
+            )  # before the lock is released: a process that has opened the file in between finds it gone
         os.close(self._file)
         self._file = None
 
     def _take(self) -> int | None:
-        """The open file, locked and naming this process; None where its holder has just removed it: once more."""
+        """Return the open, locked file with this process as holder; None to retry if its holder has just removed it."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             locked = _lock(file)
@@ -112,7 +116,7 @@ class FolderLock:
         return None
 
     def _is_there(self, file: int) -> bool:
-        """Whether the open file still is the one in the folder."""
+        """Whether the open file is still the one in the folder."""
         try:
             return os.path.samestat(os.fstat(file), os.stat(self.path))
         except FileNotFoundError:
@@ -129,7 +133,7 @@ class FolderLock:
             raise _refusal(self.folder, holder)
 
     def _beats(self) -> bool:
-        """Whether the holder on another host gives a sign of life; where the last one is recent, waits for the next."""
+        """Whether the holder on another host is alive; waits for the next heartbeat if the last one is recent."""
         last = os.stat(self.path).st_mtime_ns
         end = time.monotonic() + (PATIENCE if abs(time.time() - last / 1e9) < OLD else 0.0)
         while time.monotonic() < end:
@@ -142,14 +146,14 @@ class FolderLock:
         while self._file is not None and not self._ended.wait(BEAT):
             try:
                 os.utime(self._file)
-            except OSError:  # the disk is away for a while
+            except OSError:  # the disk is temporarily unavailable
                 continue
 
 
 def is_worked_in(folder: Path) -> bool:
-    """Whether a live process of this host holds a folder; for the jobs of a sweep that is itself gone."""
+    """Whether a live process of this host holds the folder; for jobs whose sweep has died."""
     if folder.absolute() in _held:
-        return True  # without a look at the file: to close it would end this process's lock on it
+        return True  # do not open the file: closing it would release this process's lock
     try:
         holder = read_holder((folder / FILE).read_text())
     except OSError:
@@ -158,7 +162,7 @@ def is_worked_in(folder: Path) -> bool:
 
 
 def _lock(file: int) -> bool | None:
-    """Whether the system's lock was taken; None where another process has it, False where there is none to take."""
+    """Try the system's record lock: True if taken, None if another process holds it, False if unsupported."""
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

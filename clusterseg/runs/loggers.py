@@ -28,7 +28,7 @@ class _ResumableWriter(_ExperimentWriter):
         self._rewrite(fieldnames)
 
     def drop_from(self, step: int) -> None:
-        """Forget rows at or after ``step``: a resumed run writes them anew."""
+        """Drop rows at or after `step`: a resumed run writes them again."""
         if step == 0:
             Path(self.metrics_file_path).unlink(missing_ok=True)
             self.metrics_keys = []
@@ -46,7 +46,7 @@ class _ResumableWriter(_ExperimentWriter):
 
 
 class CsvLogger(CSVLogger):
-    """Writes ``metrics.csv`` straight into the run folder.
+    """Writes `metrics.csv` straight into the run folder.
 
     Args:
         save_dir: The run folder.
@@ -60,7 +60,7 @@ class CsvLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The writer, which keeps what the run wrote before it was resumed."""
+        """The writer, which preserves the rows written before the run was resumed."""
         if self._experiment is None:
             os.makedirs(self.log_dir, exist_ok=True)
             self._experiment = _ResumableWriter(self.log_dir)
@@ -68,11 +68,11 @@ class CsvLogger(CSVLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any = None, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the run folder holds the configuration."""
+        """Do nothing: the run folder holds the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Add a row; the same one twice in succession is one (`LastCheckpoint` has it logged before its time)."""
+        """Add a row; an identical row right after it is skipped (`LastCheckpoint` logs a row early)."""
         row = repr((step, metrics))
         if row != self._newest:
             self._newest = row
@@ -80,7 +80,7 @@ class CsvLogger(CSVLogger):
 
     @rank_zero_only
     def start_at(self, step: int) -> None:
-        """Forget rows at or after ``step``: all of another run's where a run starts anew in its folder."""
+        """Drop rows at or after `step`; a new run in an old folder drops all rows of the old run."""
         self.experiment.drop_from(step)
 
 

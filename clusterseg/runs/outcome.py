@@ -1,4 +1,4 @@
-"""How a run ended: ``outcome.json`` in its folder. Without it the run is still going, or was killed."""
+"""How a run ended: `outcome.json` in its folder. Without the file the run is still going or was killed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        state: ``finished`` as planned, ``stopped`` before, ``pruned`` by a sweep, or ``failed``.
-        message: What there is to know about it.
+        state: `finished` as planned, `stopped` early, `pruned` by a sweep, or `failed`.
+        message: Details in words.
     """
 
     state: str
     message: str = ""
 
     def write(self, folder: Path) -> None:
-        """Keep it in the run's folder.
+        """Write the outcome into the run folder.
 
         Raises:
             UserError: The file cannot be written.
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """How the run in ``folder`` ended, or None where nothing tells."""
+    """Read how the run in `folder` ended; None if there is no readable outcome."""
     try:
         content = json.loads((folder / FILE).read_text())
         return Outcome(str(content["state"]), str(content["message"]))
@@ -42,5 +42,5 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 
 def forget_outcome(folder: Path) -> None:
-    """Remove what an earlier run in the same folder told."""
+    """Remove the outcome of an earlier run in the same folder."""
     (folder / FILE).unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""Which process of a job this is, before any of them knows the others."""
+"""The rank of this process, read from the environment before the process group exists."""
 
 from __future__ import annotations
 
 import os
 
-#: Set by torchrun, Lightning, SLURM, MPI and the like for every process of a job, and for each of its machines.
+#: Variables that torchrun, Lightning, SLURM, MPI and others set for each process and each machine of a job.
 RANKS = (
     "RANK",
     "LOCAL_RANK",
@@ -18,5 +18,5 @@ RANKS = (
 
 
 def is_first_rank() -> bool:
-    """Whether this process is rank 0 of its job, or alone: it makes the run folder, and holds it for the others."""
+    """Whether this process is rank 0 of its job or the only one: it creates and locks the run folder."""
     return all(os.environ.get(name, "0").strip() in ("", "0") for name in RANKS)

@@ -1,4 +1,4 @@
-"""A wandb run that never asks, never waits for long, and never takes the training down with it."""
+"""A wandb run that never prompts, never waits long, and never stops the training by a failure."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from clusterseg.runs.checkpoint import PREVIOUS
 Mode = Literal["online", "offline", "disabled"]
 log = logging.getLogger("clusterseg")
 MODES: tuple[Mode, ...] = ("online", "offline", "disabled")
-RUN = "wandb_run.json"  # in the run folder: the id of the run
+RUN = "wandb_run.json"  # file in the run folder with the id of the wandb run
 BEST = ("val/miou", "val/miou_present", "val/accuracy")
 
 
 class WandbRun(WandbLogger):
-    """Logs to wandb: online where there is a login and the server answers, else offline, for `wandb sync` later.
+    """Logs to wandb: online with a login and a reachable server, else offline for a later `wandb sync`.
 
     Args:
-        save_dir: The run folder; offline runs lie in its folder ``wandb``.
-        artifacts: Whether the checkpoints are kept as an artifact at the end.
+        save_dir: The run folder; offline runs lie in its folder `wandb`.
+        artifacts: Whether to upload the checkpoints as an artifact at the end.
         timeout: Seconds to wait for the server at the start.
-        finish_timeout: Seconds to wait for what is still to be uploaded at the end.
-        **settings: Of `wandb.init`: project, name, group, tags, ...
+        finish_timeout: Seconds to wait for pending uploads at the end.
+        **settings: Arguments of `wandb.init`: project, name, group, tags, ...
     """
 
     def __init__(
         self, save_dir: str | Path, artifacts: bool, timeout: float, finish_timeout: float, **settings: Any
     ) -> None:
         super().__init__(save_dir=save_dir, **settings)
-        self._wandb_init.pop("anonymous", None)  # Lightning always passes it, and wandb warns of it
+        self._wandb_init.pop("anonymous", None)  # Lightning always passes it, and wandb warns about it
         self.artifacts, self.timeout, self.finish_timeout = artifacts, timeout, finish_timeout
         self._broken = False
 
     @rank_zero_only
     def go_on(self, resumed: bool) -> None:
-        """Take the id under which an earlier part of a resumed run was logged, so that the parts are one run."""
+        """Reuse the wandb id of the run that is resumed, so that all parts are one wandb run."""
         path = Path(str(self.save_dir)) / RUN
         if not resumed:
             path.unlink(missing_ok=True)
@@ -62,10 +62,10 @@ class WandbRun(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run; begun when it is first asked for."""
+        """The wandb run; started at first access."""
         if self._experiment is None:
             self._experiment = self._begin()
-            with suppress(UserError):  # the folder is full, which the next checkpoint tells
+            with suppress(UserError):  # a full disk is reported by the next checkpoint
                 write_file(Path(str(self.save_dir)) / RUN, json.dumps({"id": self._experiment.id}) + "\n")
             self._experiment.define_metric("trainer/global_step")
             self._experiment.define_metric("*", step_metric="trainer/global_step", step_sync=True)
@@ -74,7 +74,7 @@ class WandbRun(WandbLogger):
         return self._experiment
 
     def _begin(self) -> Any:
-        """Online if that is wanted and possible, else offline, else not at all."""
+        """Start the run online if requested and possible, else offline, else disabled."""
         import wandb  # takes a second to import, and most runs do without
 
         settings = wandb.Settings(
@@ -84,14 +84,14 @@ class WandbRun(WandbLogger):
         for mode, other in pairwise(modes):
             try:
                 return wandb.init(**self._wandb_init, mode=mode, settings=settings)
-            except Exception as error:  # whatever it is: the training matters more
+            except Exception as error:  # no failure of wandb may stop the training
                 remedy = ", `wandb sync` uploads later" if other == "offline" else ""
                 log.warning("wandb cannot go %s (%s); it goes %s%s", mode, _line(error), other, remedy)
         return wandb.init(mode=modes[-1])
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log numbers or pictures; a wandb that breaks down in the middle of a run is told once, and left alone."""
+        """Log numbers or pictures; after a failure of wandb, warn once and log nothing more."""
         if self._broken:
             return
         try:
@@ -102,7 +102,7 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Keep the checkpoints if asked, and end the run: the next one of a sweep is another."""
+        """Upload the checkpoints if requested and finish the run, so that the next job of a sweep starts its own."""
         if self._experiment is None:
             return
         run = self._experiment
@@ -110,7 +110,7 @@ class WandbRun(WandbLogger):
             if self.artifacts and status == "success":
                 self._keep_checkpoints(run)
             run.finish(exit_code=0 if status == "success" else 1)
-        except Exception as error:  # the training is over, and its results are on the disk
+        except Exception as error:  # the training is finished and its results are on disk
             log.warning("wandb: not all was uploaded (%s); later: wandb sync %s", _line(error), Path(run.dir).parent)
         self._experiment = None
 
@@ -135,18 +135,18 @@ def wandb_logger(
     timeout: float = 20.0,
     finish_timeout: float = 120.0,
 ) -> WandbRun:
-    """A wandb logger for a run; see `WandbRun`.
+    """Build the wandb logger of a run; see `WandbRun`.
 
     Args:
         save_dir: The run folder.
         project: wandb project.
-        entity: The team or user it belongs to; None for that of the login.
-        name: Name of the run; in a multirun the swept settings follow it.
-        group: Group of runs; None for the sweep folder's name in a multirun.
+        entity: The owning team or user; None for that of the login.
+        name: Name of the run; a multirun appends the swept settings.
+        group: Group of runs; None takes the name of the sweep folder in a multirun.
         tags: Tags of the run.
-        artifacts: Whether the checkpoints are kept as an artifact at the end.
+        artifacts: Whether to upload the checkpoints as an artifact at the end.
         timeout: Seconds to wait for the server at the start.
-        finish_timeout: Seconds to wait for what is still to be uploaded at the end.
+        finish_timeout: Seconds to wait for pending uploads at the end.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     sweep, swept = _sweep()
@@ -164,7 +164,7 @@ def wandb_logger(
 
 
 def _sweep() -> tuple[str | None, list[str]]:
-    """The name of the multirun's folder, and what this job of it sets that the others do not."""
+    """Name of the multirun's folder and the swept settings of this job."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None, []
     hydra = HydraConfig.get()
@@ -175,7 +175,7 @@ def _sweep() -> tuple[str | None, list[str]]:
 
 
 def _mode() -> Mode:
-    """``WANDB_MODE`` where it is set, but never online without a login, for that would ask for one."""
+    """`WANDB_MODE` if set, but never online without a login, because wandb would prompt for one."""
     wanted = os.environ.get("WANDB_MODE")
     if wanted == "disabled":
         return "disabled"

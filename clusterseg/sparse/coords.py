@@ -1,4 +1,4 @@
-"""Voxel coordinates as sorted 63-bit keys: the arithmetic that every kernel map is built from."""
+"""Voxel coordinates as sorted 63-bit keys, from which kernel maps are built."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def unpack(keys: Int[Tensor, " voxels"]) -> Int[Tensor, "voxels 4"]:
 
 
 def key_offset(dx: int, dy: int, dz: int) -> int:
-    """What to add to a key to move by (dx, dy, dz) voxels of the finest grid."""
+    """Offset to add to a key to move by (dx, dy, dz) voxels of the finest grid."""
     return (((dx << AXIS_BITS) + dy) << AXIS_BITS) + dz
 
 

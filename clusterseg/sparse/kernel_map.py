@@ -1,4 +1,4 @@
-"""Kernel maps: which input voxel meets which output voxel under which kernel offset."""
+"""Kernel maps: the pairs of input and output voxels under each kernel offset."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class KernelMap:
 
     @cached_property
     def tiles(self) -> tuple[Tile, ...]:
-        """The pairs tile by tile, in order of the output voxels."""
+        """The pairs by tile, in order of the output voxels."""
         size = CPU_TILE if self.in_rows.device.type == "cpu" else self.num_out
         edges = [*range(0, self.num_out, size), self.num_out]
         cuts = self._cuts(edges)
@@ -105,15 +105,15 @@ class KernelMap:
         A submanifold map is its own transpose read backwards: if voxel i meets o under offset d, then o meets i under
         -d. Its tiles serve both. The way back is a weak reference, so that a batch is freed as soon as it is done with.
         """
-        kept = self.__dict__
-        origin = kept["origin"]() if "origin" in kept else None
+        cache = self.__dict__
+        origin = cache["origin"]() if "origin" in cache else None
         if origin is not None:
             found: KernelMap = origin
             return found
-        if "swapped" not in kept:
-            kept["swapped"] = self._swapped()
-            kept["swapped"].__dict__["origin"] = weakref.ref(self)
-        swapped: KernelMap = kept["swapped"]
+        if "swapped" not in cache:
+            cache["swapped"] = self._swapped()
+            cache["swapped"].__dict__["origin"] = weakref.ref(self)
+        swapped: KernelMap = cache["swapped"]
         return swapped
 
     def _swapped(self) -> KernelMap:

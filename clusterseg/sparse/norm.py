@@ -44,7 +44,7 @@ class BatchNorm(nn.BatchNorm1d):
 
     @property
     def foldable(self) -> bool:
-        """Whether it is a fixed scale and shift now: in evaluation mode, without gradients."""
+        """Whether it is currently a fixed scale and shift: in evaluation mode, without gradients."""
         return not self.training and not torch.is_grad_enabled()
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Between the points and the voxels of a grid. A point is a voxel of the finest level."""
+"""Conversion between the points and the voxels of a grid; a point is a voxel of the finest level."""
 
 from __future__ import annotations
 

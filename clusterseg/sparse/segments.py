@@ -1,4 +1,4 @@
-"""Rows grouped by the voxel that they belong to."""
+"""Group rows by voxel."""
 
 from __future__ import annotations
 

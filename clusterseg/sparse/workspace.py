@@ -1,4 +1,4 @@
-"""Scratch memory that layers hand on to each other."""
+"""Scratch memory shared by layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Workspace:
-    """Scratch tensors by name, grown to the largest request and kept, one set per thread.
+    """Reusable scratch tensors by name, grown to the largest request, one set per thread.
 
     Touching fresh pages costs more than the arithmetic of a narrow layer, so all layers of a network, and all its
     forward and backward passes, share one block of memory for gathered rows and one for products. A copy or a

@@ -1,1 +1,1 @@
-"""Sets of runs: the sweep callback, Optuna, the summary."""
+"""Sweeps: the sweep callback, Optuna, the summary of runs."""

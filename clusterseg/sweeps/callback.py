@@ -1,4 +1,4 @@
-"""The end of a sweep: its failed runs, its table and its plot."""
+"""Report at the end of a sweep: its failed runs, its table and its plot."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from omegaconf import DictConfig, read_write
 from clusterseg.errors import UserError
 from clusterseg.runs.outcome import FILE, Outcome, read_outcome
 
-GRACE = 5.0  # seconds for the other ranks of a job to end by themselves
+GRACE = 5.0  # seconds for the other ranks of a job to end on their own
 log = logging.getLogger("clusterseg")
 
 
 class Sweep(Callback):
-    """Remembers which sweep this process runs; Hydra makes it from ``hydra.callbacks``.
+    """Stores which sweep this process runs; Hydra creates it from `hydra.callbacks`.
 
-    It does no more by itself, for Hydra's own call at the end of a sweep does not come where a launcher or a sweeper
-    fails, and turns errors into warnings.
+    It does not report the sweep itself: Hydra skips its call at the end of a sweep if a launcher or a sweeper fails,
+    and turns errors into warnings. See `ending_sweep`.
 
     Args:
         summary: Whether the sweep ends with the table of its runs.
@@ -43,25 +43,25 @@ class Sweep(Callback):
         self.earlier: dict[Path, int] = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Remember the sweep."""
+        """Store the sweep."""
         self.folder = Path(config.hydra.sweep.dir)
         self.earlier = _outcomes(self.folder)
         Sweep.current = self
 
     def failures(self) -> list[str]:
-        """What the runs told that failed since the sweep began, one message each."""
+        """Return one message for each run that failed since the sweep began."""
         new = [path.parent for path, time in _outcomes(self.folder).items() if self.earlier.get(path) != time]
-        told = [(run, read_outcome(run)) for run in sorted(new, key=lambda run: int(run.name))]
-        return [f"{run}: {outcome.message}" for run, outcome in told if outcome and outcome.state == "failed"]
+        outcomes = [(run, read_outcome(run)) for run in sorted(new, key=lambda run: int(run.name))]
+        return [f"{run}: {outcome.message}" for run, outcome in outcomes if outcome and outcome.state == "failed"]
 
 
 def _outcomes(folder: Path) -> dict[Path, int]:
-    """The outcomes in a sweep's folder, with the times of their writing: it may be an earlier sweep's folder too."""
+    """Modification time of each outcome in a sweep's folder, which may hold outcomes of an earlier sweep too."""
     return {path: path.stat().st_mtime_ns for path in folder.glob(f"*/{FILE}") if path.parent.name.isdigit()}
 
 
 def objective(config: DictConfig, result: Any) -> Any:
-    """What a job returns to the sweeper: the metric that ``optimize`` names, or None where it has no finite value."""
+    """Return the sweeper's objective: the metric that `optimize` names, or None if it is not finite."""
     if "optimize" not in config or not isinstance(result, dict):
         return result
     value = result.get(config.optimize)
@@ -70,11 +70,11 @@ def objective(config: DictConfig, result: Any) -> Any:
 
 @contextmanager
 def one_job(folder: Path, program: Sequence[str]) -> Iterator[None]:
-    """Keep a job to itself, where it has several ranks (``trainer=ddp``): where it fails, none of them is left.
+    """Isolate a job of several ranks (`trainer=ddp`) from the sweep; end all its ranks if it fails.
 
-    In a sweep the command line is meanwhile that of the job alone: with it Lightning starts the other ranks, which
-    would begin the whole sweep anew. Afterwards these ranks, the process group and the variables that tell of it are
-    gone: the next job's are others.
+    In a sweep the command line is replaced by that of the single job: Lightning starts the other ranks with it, and
+    they would otherwise start the whole sweep again. At the end the ranks, the process group and its environment
+    variables are removed, so that the next job creates its own.
     """
     hydra: Any = HydraConfig.get()
     if hydra.mode is not RunMode.MULTIRUN:
@@ -96,7 +96,7 @@ def one_job(folder: Path, program: Sequence[str]) -> Iterator[None]:
         for name in set(os.environ) - set(environ):
             del os.environ[name]
         os.environ.update(environ)
-        if "torch.distributed" in sys.modules:  # else nothing has been started, and importing it takes a second
+        if "torch.distributed" in sys.modules:  # otherwise nothing was started, and the import takes a second
             from clusterseg.distributed import end_process_group
 
             end_process_group()
@@ -104,9 +104,9 @@ def one_job(folder: Path, program: Sequence[str]) -> Iterator[None]:
 
 
 def _end_ranks() -> None:
-    """End the ranks that Lightning has started; they may wait for this one for ever.
+    """End the ranks that Lightning has started; they may wait for this one forever.
 
-    Lightning's observer of them is stopped first: at a rank that failed it would kill this process, and the sweep.
+    Lightning's observer thread is stopped first: it would kill this process, and the sweep, when a rank fails.
     """
     launcher = sys.modules.get("lightning_fabric.strategies.launchers.subprocess_script")
     if launcher is None:
@@ -125,17 +125,18 @@ def _end_ranks() -> None:
 
 
 def record_failure(folder: Path, error: Exception, message: str | None) -> bool:
-    """Keep in a job's folder why it failed.
+    """Write into a job's folder why it failed.
 
     Args:
-        folder: Where the job writes.
-        error: What was raised.
-        message: For the user; None for a bug.
+        folder: The job's folder.
+        error: The exception.
+        message: The message for the user; None for a bug.
 
     Returns:
-        Whether the job is one of a sweep: then it is logged here, a bug with its traceback, and `ending_sweep` tells.
+        Whether the job belongs to a sweep. If so, the failure is logged here, a bug with its traceback, and
+        `ending_sweep` reports it.
     """
-    if HydraConfig.get().output_subdir is None:  # a command without a folder of its own
+    if HydraConfig.get().output_subdir is None:  # a command without its own folder
         return False
     with suppress(UserError):
         Outcome("failed", message or f"{type(error).__name__}: {error}").write(folder)
@@ -147,9 +148,9 @@ def record_failure(folder: Path, error: Exception, message: str | None) -> bool:
 
 @contextmanager
 def ending_sweep(mistakes: list[str]) -> Iterator[None]:
-    """If a sweep runs meanwhile: afterwards, also if it is interrupted, print its table and add its failed runs.
+    """Print the table and the failed runs of a sweep at its end, also if it is interrupted.
 
-    Jobs may run in other processes or on other machines, so what became of them is read from their folders.
+    Jobs may run in other processes or on other machines, so their outcomes are read from their folders.
     """
     Sweep.current = None
     try:
@@ -162,7 +163,10 @@ def ending_sweep(mistakes: list[str]) -> Iterator[None]:
 
 
 def _print_summary(folder: Path) -> None:
-    from clusterseg.sweeps.summary import print_summary, summarise  # matplotlib, which a single run does not need
+    from clusterseg.sweeps.summary import (
+        print_summary,
+        summarise,
+    )  # imports matplotlib, which a single run does not need
 
     try:
         print_summary(summarise([str(folder)]), folder)

@@ -1,4 +1,4 @@
-"""The folder of a run or of a sweep, before Hydra writes into it: its own, and no other process's."""
+"""Create or check the folder of a run or a sweep before Hydra writes into it, and lock it."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from clusterseg.runs.earlier import holds_run, require_free
 from clusterseg.runs.lock import is_worked_in, working_in
 from clusterseg.runs.rank import is_first_rank
 
-CLOCK = "${now:"  # in the name of a folder that no one has chosen
+CLOCK = "${now:"  # part of the default folder names
 
 
 class Refused(BaseException):
-    """A mistake of the user, out of a callback of Hydra's, which makes a warning of every `Exception`."""
+    """A mistake of the user raised in a Hydra callback; Hydra turns every `Exception` into a warning."""
 
 
 class OwnFolder(Callback):
-    """Gives each run and each sweep a folder of its own; Hydra makes it from `hydra.callbacks`.
+    """Gives each run and each sweep its own folder; Hydra creates it from `hydra.callbacks`.
 
-    A folder that is named after the clock is made anew, with a number after its name where two runs start in the same
-    second. One that the user names is locked, and refused where another run works in it or an earlier one lies there.
-    The other ranks of a job take what they are given.
+    A folder named after the clock is created, with a number appended if two runs start in the same second. A folder
+    named by the user is locked. It is refused if another run works in it or an earlier run lies in it. The other
+    ranks of a job use the folder of rank 0.
     """
 
     held: ClassVar[ExitStack | None] = None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Make or check the folder of a run."""
+        """Create or check the folder of a run."""
         if not is_first_rank():
             return
         with _resolving(config):
@@ -53,24 +53,28 @@ class OwnFolder(Callback):
                 )
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Make or check the folder of a sweep, and those of its jobs."""
+        """Create or check the folders of a sweep and of its jobs."""
         with _resolving(config):
             folder = _make(config, "sweep")
         with _refusing():
             _hold(folder)
             for job in sorted(folder.glob("[0-9]*")):
                 if is_worked_in(job):
-                    raise UserError(f"{job}: this run of an earlier sweep still goes on; wait for its end, or end it")
-                if "optim" in config and "n_trials" not in config.hydra.sweeper:  # a study counts on from its last job
+                    raise UserError(
+                        f"{job}: this run of an earlier sweep is still running; wait for its end, or end it"
+                    )
+                if (
+                    "optim" in config and "n_trials" not in config.hydra.sweeper
+                ):  # a study continues the numbers of its jobs
                     require_free(job, config.get("ckpt"), config.get("overwrite") is True)
 
 
 @contextmanager
 def holding_folders() -> Iterator[None]:
-    """Hold what `OwnFolder` takes, to the end of the command.
+    """Hold the locks that `OwnFolder` takes until the end of the command.
 
     Raises:
-        UserError: It was refused.
+        UserError: A folder was refused.
     """
     with ExitStack() as OwnFolder.held:
         try:
@@ -86,12 +90,12 @@ def _hold(folder: Path) -> None:
 
 
 def _make(config: DictConfig, kind: str) -> Path:
-    """The folder of a configuration; one that is named after the clock is made here, and its name set."""
+    """Return the folder of a configuration; one named after the clock is created and set in the configuration."""
     given = OmegaConf.to_container(config.hydra[kind], resolve=False)
     folder = Path(config.hydra[kind].dir)
     if not isinstance(given, dict) or CLOCK not in given["dir"]:
         return folder
-    with suppress(OSError):  # Hydra will meet it too, and tell
+    with suppress(OSError):  # Hydra meets the same error and reports it
         made = make_new(folder)
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra[kind].dir = str(made)
@@ -101,10 +105,10 @@ def _make(config: DictConfig, kind: str) -> Path:
 
 
 def make_new(folder: Path) -> Path:
-    """Make a folder that no one else has made: this one, or with the first free number after its name.
+    """Create a new folder: this one, or with the first free number appended.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for number in count(1):
@@ -117,7 +121,7 @@ def make_new(folder: Path) -> Path:
 
 @contextmanager
 def _resolving(config: DictConfig) -> Iterator[None]:
-    """Let `${hydra:...}` in the names of folders be resolved, as Hydra does when the run has begun."""
+    """Resolve `${hydra:...}` in the names of folders, as Hydra does after the start of a run."""
     hydra = HydraConfig.instance()
     before = hydra.cfg
     hydra.set_config(config)

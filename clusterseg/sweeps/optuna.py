@@ -1,4 +1,4 @@
-"""The Optuna study of a sweep, which the sweeper and its jobs share by a file in the sweep's folder."""
+"""The Optuna study of a sweep, shared by the sweeper and its jobs through a file in the sweep's folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Direction = Literal["maximize", "minimize"]
 
 
 def open_study(storage: str, direction: Direction, sampler: Any = None, pruner: Any = None) -> Study:
-    """The study kept in ``storage``, made where there is none yet.
+    """Open the study stored in `storage`; create it if there is none.
 
     Args:
         storage: Path of a journal file, safe on network file systems too, or the URL of a database.
-        direction: ``maximize`` or ``minimize``.
+        direction: `maximize` or `minimize`.
         sampler: Proposes the trials; needed by the sweeper only.
-        pruner: Says which trials are not worth to go on.
+        pruner: Decides which trials to prune.
 
     Raises:
         UserError: Optuna is not installed, or the storage cannot be used.

@@ -1,4 +1,4 @@
-"""The character of a town: how wide its streets are and what lines them."""
+"""The character of a town: widths of its streets and the objects along them."""
 
 from __future__ import annotations
 

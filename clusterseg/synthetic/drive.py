@@ -105,7 +105,7 @@ def write_drives(root: Path, recipe: Recipe, workers: int) -> Iterator[int]:
         except BrokenProcessPool as error:
             raise UserError(
                 f"{root}: a process that was generating died, perhaps for lack of memory: use fewer workers; "
-                "the same command goes on where it stopped"
+                "the same command continues where it stopped"
             ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The data set on disk: made once, whole or not at all, by one process while the others wait."""
+"""Generate the data set on disk atomically, by one process while others wait."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def ensure_streets(root: Path | str, recipe: Recipe, workers: int = 1, quiet: bool = False) -> Path:
-    """The data set of a recipe below a data folder, generated on first use.
+    """Return the data set of a recipe below a data folder; generate it on first use.
 
     Each recipe has a folder of its own, `root/streets-<hash>`, so that changed settings never meet old data.
 
@@ -99,7 +99,7 @@ def _all_scans(sequences: Path, recipe: Recipe) -> bool:
 
 
 def _make_room(out: Path, recipe: Recipe, overwrite: bool) -> None:
-    """Refuse what is not ours to replace; set aside what is; keep or drop the rest of a killed run."""
+    """Refuse foreign files, set aside a data set to replace, and reuse or remove the remains of a killed run."""
     shutil.rmtree(out / _OLD, ignore_errors=True)
     if (out / "sequences").exists():
         marker = out / RECIPE_FILE
@@ -119,7 +119,7 @@ def _make_room(out: Path, recipe: Recipe, overwrite: bool) -> None:
 
 
 def _generate_or_clean_up(out: Path, recipe: Recipe, workers: int, quiet: bool) -> None:
-    """Leave nothing on a disk that is full; called with the lock held, for others may be waiting to write."""
+    """Generate, and remove the files again if the disk is full; called with the lock held."""
     try:
         have = sum(f.stat().st_size for f in (out / _PARTIAL).rglob("*") if f.is_file())
         if shutil.disk_usage(out).free < 0.7 * recipe.bytes_needed - have:
@@ -146,23 +146,23 @@ def _generate(out: Path, recipe: Recipe, workers: int, quiet: bool) -> None:
 
 @contextmanager
 def _locked(out: Path, quiet: bool) -> Iterator[None]:
-    """Hold the lock of a folder; the file stays, for removing it would let two processes hold it."""
+    """Hold the lock of a folder; the file stays, because removing it would let two processes hold it."""
     with open(out / _LOCK, "w") as lock:
-        told = quiet
+        logged = quiet
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not told:
+                if not logged:
                     Console(stderr=True).print(f"streets: another process is writing {out}; waiting for it")
-                    told = True
+                    logged = True
                 time.sleep(0.2)
         yield
 
 
 def _explained(error: OSError, out: Path, recipe: Recipe) -> UserError:
-    """The same in the user's terms."""
+    """Turn an error into a message for the user."""
     if error.errno not in _FULL:
         return UserError(
             f"{error.filename or out}: {error.strerror or error}; expected a folder that can be written: "

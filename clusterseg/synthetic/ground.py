@@ -29,7 +29,7 @@ class Style(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where points lie relative to the nearest carriageway; all arrays are (points,).
+    """Position of points relative to the nearest carriageway; all arrays are (points,).
 
     `road` is the index among the nearby roads, `s` and `d` are road coordinates, `block` the block on that side,
     `out` the distance from the carriageway's edge in metres, negative on it.
@@ -118,7 +118,7 @@ class LocalGround:
         return self.ground.relief(xy) + camber + kerb + bank
 
     def _bank(self, place: Place) -> np.ndarray:
-        """How high the lots rise, going linearly from the middle of one block to the middle of the next."""
+        """Height of the lots, interpolated linearly between the middles of neighbouring blocks."""
         i, middle = place.block, self._blocks["middle"]
         j = np.where(place.s > middle[i], self._next[i], self._previous[i])
         share = np.abs(place.s - middle[i]) / np.maximum(np.abs(middle[j] - middle[i]), 1.0)

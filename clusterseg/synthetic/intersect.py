@@ -1,4 +1,4 @@
-"""Where rays enter and leave primitives of unit size: the analytic core of the ray caster."""
+"""Intersection of rays with primitives of unit size: the analytic core of the ray caster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands between carriageway and lot: parked cars, poles, signs, trees, bicycles, people."""
+"""Objects between carriageway and lot: parked cars, poles, signs, trees, bicycles, people."""
 
 from __future__ import annotations
 

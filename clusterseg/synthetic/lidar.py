@@ -1,4 +1,4 @@
-"""The spinning lidar: where its beams point and what it measures of what they hit."""
+"""The spinning lidar: directions of its beams and measurement of their hits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Lidar:
     """A lidar that turns once per scan, level with the vehicle: x forward, y left, z up, origin at the sensor.
 
     Attributes:
-        beams: 64, 32 or 16; fewer beams keep the field of view and take every second or fourth one.
+        beams: 64, 32 or 16; fewer beams have the same field of view and take every second or fourth one.
         azimuths: Firings per turn.
         max_range: In metres.
         noise: Standard deviation of a measured range, in metres.
@@ -55,7 +55,7 @@ class Lidar:
     def remission(
         self, view: View, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "beams azimuths"], Bool[np.ndarray, "beams azimuths"]]:
-        """What comes back of each pulse that hit something.
+        """Return the remission of each pulse, and a mask of the pulses that return.
 
         Diffuse surfaces return with the cosine of the incidence angle, softened because rough ground at grazing
         angles still faces the sensor with its grains.
@@ -78,8 +78,8 @@ class Lidar:
         value = np.where(dark, 0, np.clip(value, 0, 0.99))
         far = np.clip(view.depth / self.max_range, 0, 1) ** 2
         loss = TABLE["loss"][m] * (1 + 1.5 * faint) + 0.1 * far + 0.03 * faint
-        kept = seen & (rng.random(shape, np.float32) >= loss)
-        return np.round(value, 2).astype(np.float32), kept
+        returned = seen & (rng.random(shape, np.float32) >= loss)
+        return np.round(value, 2).astype(np.float32), returned
 
     def measure(
         self, view: View, rng: np.random.Generator
@@ -88,16 +88,16 @@ class Lidar:
 
         Range noise moves a point along its ray, never across; stray returns get instance 0.
         """
-        value, kept = self.remission(view, rng)
+        value, returned = self.remission(view, rng)
         shape = view.depth.shape
-        true = np.where(kept, view.depth, 0).astype(np.float32)
+        true = np.where(returned, view.depth, 0).astype(np.float32)
         depth = true + self.noise * rng.standard_normal(shape, np.float32)
         depth -= TABLE["rough"][view.material] * np.abs(rng.standard_normal(shape, np.float32))
         depth, stray = self._strays(true, depth, rng)
         instance = np.where(stray, 0, view.instance)
         value = np.where(stray, value * (rng.random(shape, np.float32) < 0.2), value)
-        points = np.concatenate([self.directions * depth[..., None], value[..., None]], -1)[kept]
-        return points.astype(np.float32), instance[kept]
+        points = np.concatenate([self.directions * depth[..., None], value[..., None]], -1)[returned]
+        return points.astype(np.float32), instance[returned]
 
     def _strays(self, true: np.ndarray, depth: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Mixed pulses at the edges of things, half on the edge and half behind it, and a few ghosts anywhere."""

@@ -1,4 +1,4 @@
-"""What stands in the lots beside a road, by kind of lot."""
+"""Objects in the lots beside a road, by kind of lot."""
 
 from __future__ import annotations
 

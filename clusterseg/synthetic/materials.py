@@ -1,4 +1,4 @@
-"""What surfaces do to a laser pulse: how much comes back, from how deep, and how often nothing does."""
+"""Materials: reflectance, penetration depth and dropout rate of surfaces for laser pulses."""
 
 from __future__ import annotations
 

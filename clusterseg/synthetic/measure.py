@@ -38,7 +38,7 @@ def take_scan(town: Town, lidar: Lidar, time: float, rng: np.random.Generator) -
 
 
 def look(town: Town, lidar: Lidar, time: float, rng: np.random.Generator) -> View:
-    """What each ray hits, without noise."""
+    """Return the hit of each ray, without noise."""
     ego = town.ego(time)
     position, turn, ground = ego
     solids = town.around(ego, time, lidar.max_range)

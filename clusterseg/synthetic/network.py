@@ -24,7 +24,7 @@ def lay_roads(
     Args:
         character: Of the town.
         length: Of the main road, in metres.
-        styles: Where the styles of the ground are drawn and kept.
+        styles: Registry of the ground styles.
         rng: Of the town.
 
     Returns:

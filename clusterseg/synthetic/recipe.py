@@ -1,4 +1,4 @@
-"""The recipe of a data set: every setting that its bytes depend on."""
+"""The recipe of a data set: every setting that determines its bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BEAMS = (16, 32, 64)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to generate. Two equal recipes give the same bytes, on any number of processes.
+    """Settings of a generated data set. Equal recipes give the same bytes on any number of processes.
 
     Attributes:
         scans: Scans in each sequence.

@@ -1,4 +1,4 @@
-"""What each ray of the range image hits: solids over ground, nearest first."""
+"""Compute the hit of each ray of the range image: solids over ground, nearest first."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _filled(image: np.ndarray, where: np.ndarray, values: np.ndarray) -> np.ndar
 def _windows(
     local: np.ndarray, half: np.ndarray, normal: np.ndarray, kind: np.ndarray, relief: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which hits on upright walls fall on a window, and how far behind the wall the pane lies, in metres."""
+    """Find the hits on windows of upright walls, and the depth of the pane behind the wall in metres."""
     wall = (kind == Kind.BOX) & (relief > 0) & (np.abs(normal[:, 2]) < 0.5)
     facing_x = np.abs(normal[:, 0]) > 0.5
     along = np.where(facing_x, local[:, 1] + half[:, 1], local[:, 0] + half[:, 0])

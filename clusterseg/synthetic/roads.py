@@ -16,7 +16,7 @@ _SPARSE = 2
 
 @dataclass(frozen=True)
 class Blocks:
-    """What lies beside one side of a road, block by block along it; all arrays are (blocks,).
+    """The blocks along one side of a road; all arrays are (blocks,).
 
     From the carriageway outwards: a parking lane, a verge, a pavement (widths in metres, 0 where absent), then
     the lot. `bank` is how high the lot rises away from the road, in metres. The `*_style` columns index

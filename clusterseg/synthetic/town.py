@@ -1,4 +1,4 @@
-"""A town: everything that one sequence drives through, built from two numbers."""
+"""A town: the world of one sequence, built from two numbers."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Mover:
         s: Place along the road at time 0, in metres.
         d: Place to the left of the road's centre, in metres.
         speed: Along the road, in metres per second; negative against its direction.
-        wraps: False for what stays around the ego vehicle and therefore never comes to the end.
+        wraps: False for movers that stay around the ego vehicle and never reach the end.
     """
 
     solids: Solids

@@ -1,4 +1,4 @@
-"""The view of one turn of the lidar: what each ray of the range image hits."""
+"""The view of one turn of the lidar: the hit of each ray of the range image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one LightningModule: a backbone, its losses, and the cluster head or none."""
+"""The LightningModule of segmentation: a backbone, its losses, and an optional cluster head."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from clusterseg.metrics import PointConfusion, Scores, scores
 class SegmentationTask(pl.LightningModule):
     """Semantic segmentation of lidar scans.
 
-    Losses are taken on voxels, scores on points. The cluster head is used in training only.
+    Losses are computed on voxels, scores on points. The cluster head is used in training only.
 
     Args:
         backbone: The network.
         class_names: Names of the classes, by train id.
         losses: Supervised terms by name; each gives a weighted scalar from logits (voxels, classes) and targets
-            (voxels,). None, as for the optimiser, where the task is only to evaluate.
-        optimizer: Makes the optimiser from parameters.
-        scheduler: Makes the schedule, stepped once an optimiser step, from an optimiser and `total_steps=`.
+            (voxels,). None, as for the optimiser, if the task only evaluates.
+        optimizer: Function that builds the optimiser from parameters.
+        scheduler: Function that builds the schedule, stepped once per optimiser step, from an optimiser and
+            `total_steps=`.
         cluster: The within-class cluster head, or None for the baseline.
         config: The composed configuration, stored in each checkpoint.
-        inputs: What the network expects, as `Inputs.plain` returns it; stored in each checkpoint.
+        inputs: Input specification of the network as returned by `Inputs.plain`; stored in each checkpoint.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class SegmentationTask(pl.LightningModule):
         self.train_confusion = PointConfusion(len(class_names))
         self.val_confusion = PointConfusion(len(class_names))
         self.terms: dict[str, Tensor] = {}
-        if cluster is not None:  # ranks agree on it by themselves: DDP need not send some 10 MB of bank a step
+        if cluster is not None:  # its state is identical on all ranks: DDP need not send about 10 MB of bank per step
             own = [f"cluster.{name}" for name, _ in cluster.named_buffers() if not name.startswith("proj.")]
             self._ddp_params_and_buffers_to_ignore = own
         self._optimizer, self._scheduler = optimizer, scheduler
@@ -74,7 +75,7 @@ class SegmentationTask(pl.LightningModule):
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Sum of the supervised terms and, if there is a head, of its terms."""
+        """Return the sum of the supervised terms and, if there is a head, of its terms."""
         output = self(batch)
         predictions = output.logits.detach().argmax(1)
         terms, stats = self.loss_terms(output, batch.targets, predictions)
@@ -91,7 +92,7 @@ class SegmentationTask(pl.LightningModule):
     def loss_terms(
         self, output: BackboneOutput, targets: Tensor, predictions: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The weighted terms whose sum is trained, and the cluster head's figures; targets and predictions (voxels,).
+        """Return the weighted loss terms and the cluster head's statistics; targets and predictions (voxels,).
 
         On several ranks the mean of each term over the ranks is that of the joint batch (Lovász: with `joint` only).
         """
@@ -102,16 +103,16 @@ class SegmentationTask(pl.LightningModule):
         return terms | cluster.losses, cluster.stats
 
     def _over_ranks(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each term's mean over the ranks, by one small message."""
+        """Average each term over the ranks in one small message."""
         means = mean_over_ranks(torch.stack([term.detach().float() for term in terms.values()]))
         return dict(zip(terms, means.unbind(), strict=True))
 
     def on_train_epoch_end(self) -> None:
-        """Start the next epoch's running scores from nothing."""
+        """Reset the running scores of the epoch."""
         self.train_confusion.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count the points of a batch; returns the predicted train id of every point."""
+        """Count the points of a batch; return the predicted train id of every point."""
         output = self(batch)
         predictions = output.logits.argmax(1)[batch.inverse_map]
         self.val_confusion.update(predictions, batch.point_targets)
@@ -124,7 +125,7 @@ class SegmentationTask(pl.LightningModule):
         self.val_confusion.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, with a schedule over the real number of optimiser steps."""
+        """Build the optimiser, with a schedule over the real number of optimiser steps."""
         optimizer, scheduler = self.build_optimizer(self._total_steps())
         return {
             "optimizer": optimizer,
@@ -132,10 +133,10 @@ class SegmentationTask(pl.LightningModule):
         }
 
     def build_optimizer(self, total_steps: int) -> tuple[Optimizer, LRScheduler]:
-        """The optimiser and its schedule over so many steps.
+        """Build the optimiser and its schedule over a number of steps.
 
         Raises:
-            UserError: A setting of theirs is wrong.
+            UserError: A setting of the optimiser or the schedule is wrong.
         """
         if self._optimizer is None or self._scheduler is None:
             raise RuntimeError("this task was built without an optimiser, for evaluation only")
@@ -146,7 +147,7 @@ class SegmentationTask(pl.LightningModule):
             raise UserError(f"optim: {error}; change this setting of optim.optimizer or optim.scheduler") from error
 
     def _total_steps(self) -> int:
-        """Optimiser steps of the run.
+        """Number of optimiser steps of the run.
 
         Counted here because Lightning's own estimate starts the loaders before a resumed run has restored them.
         """
@@ -161,19 +162,19 @@ class SegmentationTask(pl.LightningModule):
         return min(limits)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the configuration into the checkpoint, and what the running scores of the epoch have counted."""
+        """Store the configuration and the running counts of the epoch in the checkpoint."""
         checkpoint["config"] = self.stored_config
         if self._inputs:
             checkpoint["inputs"] = self._inputs
         checkpoint["train_confusion"] = self.train_confusion.confmat
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting where the checkpoint stopped."""
+        """Restore the running counts of the epoch."""
         if "train_confusion" in checkpoint:
             self.train_confusion.confmat.copy_(checkpoint["train_confusion"])
 
 
 def score_table(values: Scores, class_names: Sequence[str]) -> dict[str, Tensor]:
-    """Scores by the names under which they are logged: miou, miou_present, accuracy, iou/<class>."""
+    """Return the scores by their logged names: miou, miou_present, accuracy, iou/<class>."""
     table = {"miou": values.miou, "miou_present": values.miou_present, "accuracy": values.accuracy}
     return table | {f"iou/{name}": iou for name, iou in zip(class_names, values.iou, strict=True)}

@@ -1,4 +1,4 @@
-"""A scan from above, as pictures: input, truth, prediction, error."""
+"""Bird's-eye pictures of a scan: input, truth, prediction, error."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def raster(
     radius: float = 50.0,
     pixels: int = 500,
 ) -> UInt8[np.ndarray, "pixels pixels 3"]:
-    """Paint points as seen from above: x (forward) upwards, y (left) to the left; where several fall together the
-    highest shows.
+    """Draw points from above: x (forward) upwards, y (left) to the left; of several points in a pixel the highest is
+    drawn.
 
     Args:
-        xyz: Metres in the sensor's frame, which is the middle of the picture.
+        xyz: Coordinates in metres in the sensor's frame; the sensor is the middle of the picture.
         colours: Red, green, blue of each point.
-        radius: Half the edge of the picture in metres; what lies beyond, or is not finite, is left out.
+        radius: Half the edge of the picture in metres; points beyond, or not finite, are skipped.
         pixels: Edge of the picture.
     """
     image = np.full((pixels, pixels, 3), _BACKGROUND, np.uint8)
@@ -47,7 +47,7 @@ def panels(
     prediction: Integer[np.ndarray, " points"],
     colours: UInt8[np.ndarray, "classes 3"],
 ) -> dict[str, UInt8[np.ndarray, "points 3"]]:
-    """Colours of each point by the name of the picture; truth and error only where there is a label."""
+    """Colours of each point by picture name; truth and error only with labels."""
     grey = np.nan_to_num(np.clip((xyz[:, 2] + 3) / 6, 0, 1))
     ignored = truth == IGNORE_INDEX
     shown = {"input": np.repeat((60 + 195 * grey)[:, None], 3, axis=1).astype(np.uint8)}
@@ -85,7 +85,7 @@ def bev_figure(
 def bev_strip(
     xyz: Float[np.ndarray, "points 3"], shown: Mapping[str, UInt8[np.ndarray, "points 3"]], pixels: int = 420
 ) -> Figure:
-    """Draw the pictures of `panels` in one row, without axes: a tenth of a second rather than one.
+    """Draw the pictures of `panels` in one row, without axes, ten times faster than `bev_figure`.
 
     Args:
         xyz: Metres in the sensor's frame.

@@ -1,4 +1,4 @@
-"""Charts of metrics over steps, as the data that the page of the dashboard draws."""
+"""Charts of metrics over steps, as data for the dashboard page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from clusterseg.viz.history import History, Series
 
-POINTS = 400  # of a line; more would not be seen
+POINTS = 400  # maximum points of a line
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,15 @@ class Chart:
     """One chart.
 
     Attributes:
-        title: What is shown, with its unit.
-        metrics: Label of each metric by its name. Several share the chart of one run, and get one each where several
-            runs are compared.
+        title: Title with the unit.
+        metrics: Label of each metric by its name. Several metrics share a chart for one run, and get one chart each
+            in a comparison of runs.
         percent: Whether the values are shares of 1.
-        whole: Whether the axis of shares reaches from 0 to 1 whatever the values.
+        whole: Whether the axis of shares always spans 0 to 1.
         zero: Whether the axis begins at 0.
-        log: Whether the axis is logarithmic where all values are above 0.
+        log: Whether the axis is logarithmic if all values are above 0.
         note: One sentence on how to read it.
-        small: Whether it is one of many.
+        small: Whether to draw it small, as one of many.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Chart:
     small: bool = False
 
     def drawn(self, runs: Sequence[History]) -> list[dict[str, Any]]:
-        """The charts of some runs, as the page reads them; none for what no run logged."""
+        """Return the charts of some runs as data for the page; charts without logged metrics are omitted."""
         logged = [key for key in self.metrics if any(key in run.series for run in runs)]
         groups = [logged] if len(runs) == 1 else [[key] for key in logged]
         return [self._drawn(keys, runs) for keys in groups if keys]
@@ -58,7 +58,7 @@ class Chart:
         return {"title": title, "note": self.note, **look, "lines": lines}
 
     def _distinct(self, keys: Sequence[str], runs: Sequence[History]) -> list[tuple[str, str]]:
-        """The metrics with their labels; one that covers another in a single run's chart speaks for both."""
+        """Return the metrics with their labels; metrics with equal lines in a single run's chart are merged."""
         found: list[tuple[str, str]] = []
         for key in keys:
             same = [i for i, (other, _) in enumerate(found) if len(runs) == 1 and _equal(runs[0], key, other)]
@@ -75,13 +75,13 @@ def _equal(run: History, a: str, b: str) -> bool:
 
 
 def thinned(series: Series, points: int = POINTS) -> dict[str, Any]:
-    """A line as the page reads it.
+    """Reduce a line to data for the page.
 
     Returns:
         Points: [step, value], or, where there are more than `points`, [mean step, mean, lowest, highest] of as many
             groups of neighbours; the value is None where it is not finite.
         each: Values of the largest group.
-        lost: Steps of the values that are not finite: how many, and the first.
+        lost: Steps with values that are not finite: their number, and the first.
     """
     lost = series.steps[~np.isfinite(series.values)]
     groups = np.array_split(np.arange(len(series.steps)), min(points, len(series.steps)))
@@ -104,6 +104,6 @@ def _point(series: Series, rows: np.ndarray, grouped: bool) -> list[float | None
 
 
 def _short(value: float) -> float:
-    """Seven digits are more than a chart shows."""
+    """Round to seven digits, which exceed a chart's resolution."""
     number = float(f"{value:.7g}")
     return int(number) if number.is_integer() and abs(number) < 1e15 else number

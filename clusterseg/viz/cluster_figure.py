@@ -1,4 +1,4 @@
-"""A picture of the subclasses: their centres, and one class of some scans coloured by subclass."""
+"""Figure of the subclasses: their centres, and one class of some scans coloured by subclass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Scene = tuple[Float[np.ndarray, "points 3"], Int[np.ndarray, " points"]]
 
 
 def principal_plane(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows 2"]:
-    """Project onto the two directions of greatest variance."""
+    """Project onto the two principal components."""
     centered = vectors - vectors.mean(0)
     _, _, directions = np.linalg.svd(centered, full_matrices=False)
     plane = np.zeros((len(vectors), 2), vectors.dtype)
@@ -40,7 +40,7 @@ def cluster_figure(
         class_names: Names by class.
         colours: RGB in 0..255 by class.
         scenes: For each scan x, y, z in metres, and the subclass of each point; -1 for points of other classes.
-        shown: Name of the class that is shown in the scenes.
+        shown: Name of the class drawn in the scenes.
     """
     figure = Figure(figsize=(6 * (1 + len(scenes)), 6.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -62,6 +62,6 @@ def cluster_figure(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)

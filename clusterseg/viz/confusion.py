@@ -1,4 +1,4 @@
-"""A confusion matrix as a table and as a picture."""
+"""Write a confusion matrix as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_confusion(confusion: Int[Tensor, "classes classes"], names: Sequence[s
     Args:
         confusion: Points, truth in rows, prediction in columns.
         names: One name per class.
-        folder: Where to; it exists.
+        folder: The existing folder to write to.
     """
     table = io.StringIO()
     writer = csv.writer(table)
@@ -39,7 +39,7 @@ def write_confusion(confusion: Int[Tensor, "classes classes"], names: Sequence[s
 
 
 def confusion_figure(confusion: Int[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
-    """Draw the matrix with rows that add up to 100 %; classes without a point of truth stay blank."""
+    """Draw the matrix with rows that sum to 100 %; classes without points in the truth stay blank."""
     counts = confusion.double().numpy()
     truth = counts.sum(1, keepdims=True)
     share = np.divide(100 * counts, truth, out=np.full_like(counts, np.nan), where=truth > 0)

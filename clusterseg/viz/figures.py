@@ -1,4 +1,4 @@
-"""Plots of an evaluation, as the bytes of PNG files."""
+"""Plots of an evaluation as PNG bytes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
+    """Encode a figure as PNG bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
 def distance_figure(result: dict[str, Any]) -> Figure:
-    """Scores by distance from the sensor, and the share of the points that lies there.
+    """Plot the scores and the share of points by distance from the sensor.
 
     Args:
         result: What `clusterseg.commands.evaluate.evaluate` returns.
@@ -36,7 +36,7 @@ def distance_figure(result: dict[str, Any]) -> Figure:
 
 
 def reliability_figure(result: dict[str, Any]) -> Figure:
-    """Accuracy of the points by their confidence; on the diagonal the network knows how often it is right.
+    """Plot accuracy by confidence (reliability diagram); a calibrated network lies on the diagonal.
 
     Args:
         result: What `clusterseg.commands.evaluate.evaluate` returns.

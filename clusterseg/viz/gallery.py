@@ -1,4 +1,4 @@
-"""Pictures of some scans of an evaluation: from above, and to turn in three dimensions."""
+"""Pictures of some scans of an evaluation: bird's-eye views and a 3D viewer."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
 
 class Gallery:
-    """Keeps the chosen scans, and no others, as an evaluation hands them on.
+    """Stores the chosen scans of an evaluation.
 
     Args:
         scan_ids: All scans of the evaluation.
-        count: How many to keep, spread evenly.
+        count: Number of scans to store, spread evenly.
         label_map: Names and colours.
     """
 
     def __init__(self, scan_ids: Sequence[str], count: int, label_map: LabelMap) -> None:
-        last, kept = len(scan_ids) - 1, min(count, len(scan_ids))
-        self.chosen = {scan_ids[round(i * last / max(kept - 1, 1))] for i in range(kept)}
+        last, number = len(scan_ids) - 1, min(count, len(scan_ids))
+        self.chosen = {scan_ids[round(i * last / max(number - 1, 1))] for i in range(number)}
         self.label_map = label_map
         self._scans: list[PredictedScan] = []
 
     def __call__(self, scan: PredictedScan) -> None:
-        """Keep a scan if it is one of the chosen."""
+        """Store a scan if it is chosen."""
         if scan.scan_id in self.chosen:
             self._scans.append(scan)
 
     def of_all(self) -> list[PredictedScan]:
-        """The chosen scans of all ranks; every rank must call it."""
+        """Return the chosen scans of all ranks; every rank must call it."""
         together = [scan for scans in gather_objects(self._scans) for scan in scans]
         return sorted(together, key=lambda scan: scan.scan_id)
 
@@ -57,7 +57,7 @@ class Gallery:
         return pictures
 
     def log(self, logger: WandbLogger, scans: Sequence[PredictedScan], values: Mapping[str, float]) -> None:
-        """Send scores and the scans, one `wandb.Object3D` per colouring, to a wandb run, and end it."""
+        """Log scores and scans to a wandb run, one `wandb.Object3D` per colouring, and finish the run."""
         clouds = {
             f"{scan.scan_id}/{name}": object3d(scan.points[:, :3], colours)
             for scan in scans

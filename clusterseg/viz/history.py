@@ -1,4 +1,4 @@
-"""What a run logged over its steps: `metrics.csv` read back, also of a run that is still going on."""
+"""Read the logged metrics of a run from `metrics.csv`, also while it is running."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Series:
 
     @property
     def last(self) -> float:
-        """The last value."""
+        """Last value."""
         return float(self.values[-1])
 
     def best(self) -> tuple[int, float] | None:
-        """Step and value of the first highest value; None where there is none but NaN."""
+        """Step and value of the first maximum; None if all values are NaN."""
         finite = np.flatnonzero(np.isfinite(self.values))
         if not len(finite):
             return None
@@ -39,7 +39,7 @@ class Series:
         return int(self.steps[row]), float(self.values[row])
 
     def at(self, step: int) -> float:
-        """The value logged at a step; NaN where there is none."""
+        """Value logged at a step; NaN if there is none."""
         rows = np.flatnonzero(self.steps == step)
         return float(self.values[rows[-1]]) if len(rows) else math.nan
 
@@ -49,9 +49,9 @@ class History:
     """All metrics of a run.
 
     Attributes:
-        name: What to call the run.
-        folder: Where its `metrics.csv` lies.
-        series: By metric; none is empty.
+        name: Name of the run.
+        folder: The folder of its `metrics.csv`.
+        series: Series by metric; none is empty.
     """
 
     name: str
@@ -60,10 +60,10 @@ class History:
 
 
 def read_history(path: Path, name: str) -> History:
-    """Read a `metrics.csv`; a last line that is not finished yet is left out.
+    """Read a `metrics.csv`; an incomplete last line is skipped.
 
     Raises:
-        UserError: It cannot be read, or is no such table.
+        UserError: The file cannot be read or is no table of metrics.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -81,7 +81,7 @@ def read_history(path: Path, name: str) -> History:
 
 
 def _add(columns: dict[str, dict[int, float]], row: dict[str, str]) -> None:
-    """Add a row; of two values of a metric in one step the later counts."""
+    """Add a row; the later of two values of a metric in one step counts."""
     step = _number(row.pop("step", ""))
     if step is None or not math.isfinite(step):
         return

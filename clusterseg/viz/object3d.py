@@ -1,4 +1,4 @@
-"""Coloured scans for the dashboard of wandb."""
+"""Coloured scans for wandb."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jaxtyping import Float, UInt8
 def object3d(
     xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.ndarray, "points 3"], max_points: int = 120_000
 ) -> Any:
-    """A scan as `wandb.Object3D`; points that are not finite are left out, and evenly some where there are too many.
+    """Convert a scan to `wandb.Object3D`; points not finite are dropped, and too many points are thinned evenly.
 
     Args:
         xyz: Metres.
         colours: Red, green, blue of each point; see `clusterseg.viz.bev.panels`.
-        max_points: The dashboard draws some 300,000 at most.
+        max_points: Maximum number of points; wandb draws about 300,000.
     """
     import wandb  # takes a second to import, and most runs do without
 

@@ -1,4 +1,4 @@
-"""One run, or several in comparison, as one HTML page that opens offline."""
+"""The dashboard of one run, or a comparison of several, as one offline HTML page."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from clusterseg.viz.side_by_side import differences, settings_of
 from clusterseg.viz.story import by_class, story
 from clusterseg.viz.tables import percent
 
-STEPS_SHOWN = 8  # pictures of a scan; some 0.1 to 0.3 MB each
-RUNS_SHOWN = 6  # runs whose pictures are shown, where several are compared
-SMOOTHABLE = 20  # points of a line
+STEPS_SHOWN = 8  # pictures of a scan; 0.1 to 0.3 MB each
+RUNS_SHOWN = 6  # runs whose pictures are shown in a comparison
+SMOOTHABLE = 20  # minimum points of a line for smoothing
 SMOOTHING = '<label id="smoothing">smoothing <input type="range" min="0" max="0.98" step="0.02" value="0"></label>'
 
 
 def write_dashboard(path: Path, runs: Sequence[History], title: str) -> None:
-    """Write the page; it holds its data and asks no server for anything.
+    """Write the page; it contains its data and needs no server.
 
     Args:
         path: The .html file.
-        runs: One, or several to compare.
+        runs: One run, or several to compare.
         title: Its heading.
 
     Raises:
@@ -64,7 +64,7 @@ def write_dashboard(path: Path, runs: Sequence[History], title: str) -> None:
 
 
 def _places(drawn: Sequence[dict[str, Any]], first: int) -> str:
-    """Where the page's script draws; large charts first, then the many small ones."""
+    """Return the placeholders of the charts; large charts first, then the small ones."""
     grids = ""
     for small in (False, True):
         figures = [
@@ -77,13 +77,13 @@ def _places(drawn: Sequence[dict[str, Any]], first: int) -> str:
 
 
 def _span(runs: Sequence[History]) -> list[int]:
-    """First and last step of all runs, the range of every chart."""
+    """First and last step over all runs, which is the range of every chart."""
     steps = [series.steps[[0, -1]] for run in runs for series in run.series.values()]
     return [int(np.min(steps)), int(np.max(steps))] if steps else [0, 1]
 
 
 def _facts(run: History) -> dict[str, str]:
-    """The figures at the head, by their labels."""
+    """Return the key figures at the top, by label."""
     score, step = run.series.get("val/miou"), _span([run])[1]
     best = score.best() if score else None
     last = {
@@ -123,7 +123,7 @@ def _tiles(run: History) -> str:
 
 
 def _run_table(runs: Sequence[History]) -> str:
-    """The figures of each run, which is the legend of the charts as well."""
+    """Return the table of the key figures of each run, which is also the legend of the charts."""
     facts = [_facts(run) for run in runs]
     labels = list(dict.fromkeys(label for fact in facts for label in fact))
     rows = [
@@ -135,14 +135,14 @@ def _run_table(runs: Sequence[History]) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table that scrolls by itself; cells are HTML."""
+    """Return a scrollable HTML table; cells are HTML."""
     head = "".join(f"<th>{cell}</th>" for cell in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _class_table(runs: Sequence[History]) -> str:
-    """IoU of each class where the mean was best, and for a single run also its last and its own best."""
+    """Return the IoU of each class at the best mean, and for a single run also its last and its own best value."""
     keys = by_class({key for run in runs for key in run.series}, "val/iou/")
     bests = [run.series["val/miou"].best() if "val/miou" in run.series else None for run in runs]
     if not keys or not any(bests):
@@ -161,8 +161,8 @@ def _class_table(runs: Sequence[History]) -> str:
         heads = ["class", f"at step {bests[0][0]:,}, best mIoU" if bests[0] else "-", "last", "best of the class"]
     else:
         heads = ["class", *(escape(run.name) for run in runs)]
-    told = "IoU in %" if len(runs) == 1 else "IoU in %, each run where its mIoU was best; the highest in bold"
-    return f'<p class="quiet">{told}</p>{table(heads, rows)}'
+    note = "IoU in %" if len(runs) == 1 else "IoU in %, each run where its mIoU was best; the highest in bold"
+    return f'<p class="quiet">{note}</p>{table(heads, rows)}'
 
 
 def _bar(value: float) -> str:
@@ -175,7 +175,7 @@ def _compared(values: Sequence[float]) -> list[str]:
 
 
 def _pictures(runs: Sequence[History]) -> str:
-    """The scans from above at some steps of one run, or at the last step of several."""
+    """Return the bird's-eye pictures at some steps of one run, or at the last step of several."""
     shown = []
     for run in runs[:RUNS_SHOWN]:
         for folder in sorted(path for path in (run.folder / "pictures").glob("*") if path.is_dir()):
@@ -188,8 +188,8 @@ def _pictures(runs: Sequence[History]) -> str:
     if not shown:
         return ""
     more = f" of the first {RUNS_SHOWN} runs" if len(runs) > RUNS_SHOWN else ""
-    told = f"Validation scans{more} from above, x (forward) upwards, 100 m wide. Error: red is wrong."
-    return f'<h2>Scans</h2><p class="quiet">{told}</p>{"".join(shown)}'
+    note = f"Validation scans{more} from above, x (forward) upwards, 100 m wide. Error: red is wrong."
+    return f'<h2>Scans</h2><p class="quiet">{note}</p>{"".join(shown)}'
 
 
 def _scan(name: str, pictures: Sequence[Path], count: int) -> str:
@@ -203,15 +203,15 @@ def _scan(name: str, pictures: Sequence[Path], count: int) -> str:
         if len(steps) > 1
         else ""
     )
-    told = f"scan {escape(name)}, <output>step {steps[-1]:,}</output>{some}"
-    caption = f"<figcaption><span>{told}</span>{slider}</figcaption>"
+    note = f"scan {escape(name)}, <output>step {steps[-1]:,}</output>{some}"
+    caption = f"<figcaption><span>{note}</span>{slider}</figcaption>"
     return f'<figure class="scan" data-steps="{json.dumps(steps)}">{caption}<div class="wide">{images}</div></figure>'
 
 
 def _configuration(runs: Sequence[History]) -> str:
-    """What differs between the runs, and each configuration, folded up."""
-    told = [(run, run.folder / "config.yaml") for run in runs]
-    texts = {run.name: path.read_text(encoding="utf-8", errors="replace") for run, path in told if path.is_file()}
+    """Return the differing settings of the runs, and each configuration, collapsed."""
+    paths = [(run, run.folder / "config.yaml") for run in runs]
+    texts = {run.name: path.read_text(encoding="utf-8", errors="replace") for run, path in paths if path.is_file()}
     if not texts:
         return ""
     different = differences({name: settings_of(text) for name, text in texts.items()})

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that opens offline."""
+"""The report of an evaluation as one offline HTML page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_report(
         result: What `clusterseg.commands.evaluate.evaluate` returns.
         confusion: PNG of the confusion matrix.
         pictures: PNG of some scans, by scan.
-        training_run: Run folder of the training, whose report on the clusters is shown if it has one.
+        training_run: Run folder of the training; its report on the clusters is included if it exists.
 
     Raises:
         UserError: The file cannot be written.
@@ -58,7 +58,7 @@ def write_report(
 
 
 def cluster_parts(run: Path) -> list[str]:
-    """What the training said of its clusters: the picture, and agreement with known subclasses where there are any."""
+    """Return the training's report on its clusters: the picture, and the agreement with known subclasses if any."""
     picture, table = run / "clusters.png", run / "clusters.json"
     parts = [image(picture.read_bytes(), "cluster centres and subclasses")] if picture.is_file() else []
     if table.is_file():
@@ -69,10 +69,10 @@ def cluster_parts(run: Path) -> list[str]:
             for name, row in json.loads(table.read_text()).items()
         )
         parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>')
-    told = (
+    note = (
         '<p class="quiet">Subclasses of the training against the known ones; "of one": a single cluster\'s purity.</p>'
     )
-    return ["<h2>Clusters of the training</h2>" + told + "".join(parts)] if parts else []
+    return ["<h2>Clusters of the training</h2>" + note + "".join(parts)] if parts else []
 
 
 def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
@@ -81,7 +81,7 @@ def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequ
     Args:
         path: The .html file.
         title: Its heading.
-        names: What to call the two.
+        names: Names of the two.
         results: What `clusterseg.commands.evaluate.evaluate` returns for each.
 
     Raises:
@@ -139,5 +139,5 @@ def _row(name: str, whole: float, parts: Sequence[float], attributes: str) -> st
 
 
 def image(picture: bytes, description: str) -> str:
-    """A PNG inside the page."""
+    """Embed a PNG in the page."""
     return f'<img alt="{escape(description)}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'

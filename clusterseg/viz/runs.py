@@ -1,4 +1,4 @@
-"""The story of runs as one offline page."""
+"""Write the dashboard of runs as one offline page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ METRICS = "metrics.csv"
 
 
 def write_runs(sources: Sequence[Path], output: Path | None = None) -> Path:
-    """Write the page of one run, or of several in comparison; a run that is still going on is shown so far.
+    """Write the page of one run or of a comparison; a running run is shown up to its last step.
 
     Args:
         sources: Run folders, their metrics.csv, or folders with runs at any depth.
-        output: The .html file; None for `dashboard.html` in the one folder that is given, else in this one.
+        output: The .html file; None for `dashboard.html` in the only given folder, else in the current folder.
 
     Returns:
         The .html file.
@@ -38,7 +38,7 @@ def write_runs(sources: Sequence[Path], output: Path | None = None) -> Path:
 
 
 def find_metrics(source: Path) -> list[Path]:
-    """The metrics.csv of a run folder, or those of all runs below a folder.
+    """Find the metrics.csv of a run folder, or those of all runs below a folder.
 
     Raises:
         UserError: There is none.

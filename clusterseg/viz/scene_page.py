@@ -1,4 +1,4 @@
-"""Scans in three dimensions as one HTML file that opens offline."""
+"""A 3D viewer of scans as one offline HTML page."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _NONE = 65535  # the page's id of a point without a class
 
 @dataclass(frozen=True, eq=False)
 class ViewedScan:
-    """A scan to look at; the page offers the colourings for which there is something to show.
+    """A scan for the viewer; the page offers the colourings with data.
 
     Attributes:
         title: Its name in the list.
-        xyz: Metres; kept to 1 cm, and to 327 m from the origin.
+        xyz: Coordinates in metres; stored to 1 cm, up to 327 m from the origin.
         truth: Train id of each point, or `IGNORE_INDEX`.
         prediction: Train id of each point.
         subclass: Cluster of each point, or `IGNORE_INDEX`.
-        subclass_names: Names of the clusters; those without one are numbered.
+        subclass_names: Names of the clusters; clusters without a name are numbered.
     """
 
     title: str
@@ -43,11 +43,11 @@ class ViewedScan:
 def write_viewer(
     path: Path, scans: Sequence[ViewedScan], names: Sequence[str], colours: UInt8[np.ndarray, "classes 3"]
 ) -> None:
-    """Write the page; it holds its data, asks no server for anything, and draws with plain WebGL.
+    """Write the page; it contains its data, needs no server, and draws with plain WebGL.
 
     Args:
         path: The .html file.
-        scans: Some 1.9 MB each for 120,000 points with truth and prediction.
+        scans: The scans; about 1.9 MB each for 120,000 points with truth and prediction.
         names: One name per train id.
         colours: Red, green, blue per train id.
 
@@ -71,7 +71,7 @@ def _as_json(scan: ViewedScan) -> dict[str, Any]:
 
 
 def _centimetres(xyz: Float[np.ndarray, "points 3"]) -> np.ndarray:
-    """x, y, z and padding, so that a point takes 8 bytes; a point that is not finite lies far off."""
+    """Convert to x, y, z in centimetres and padding, 8 bytes per point; a point not finite is placed far away."""
     values = np.nan_to_num(xyz.astype(np.float64) * 100, nan=32767, posinf=32767, neginf=-32767)
     return np.pad(values.round().clip(-32767, 32767), ((0, 0), (0, 1))).astype("<i2")
 

@@ -1,4 +1,4 @@
-"""The settings of runs side by side."""
+"""Compare the settings of runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clusterseg.config.flatten import differing, flat
 
 
 def settings_of(text: str) -> dict[str, str]:
-    """Return the settings of a configuration file by dotted key; none where the file is damaged."""
+    """Return the settings of a configuration file by dotted key; empty if the file is damaged."""
     try:
         return {key: str(value) for key, value in flat(yaml.safe_load(text)).items()}
     except yaml.YAMLError:
@@ -18,6 +18,6 @@ def settings_of(text: str) -> dict[str, str]:
 
 
 def differences(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return the settings in which runs differ: by key, the value of each run; a dash where it has none."""
+    """Return the settings in which runs differ: by key, the value of each run; a dash if it has none."""
     runs = list(settings.values())
     return {key: [run.get(key, "-") for run in runs] for key in differing(runs)} if runs else {}

@@ -1,4 +1,4 @@
-"""Which charts tell what a run did, and in which order."""
+"""Choice and order of the charts of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Chapter:
 
     Attributes:
         title: The heading.
-        charts: Below it; those of metrics that nobody logged are left out.
+        charts: The charts below it; those without logged metrics are omitted.
         note: The line under the heading.
     """
 
@@ -26,7 +26,7 @@ class Chapter:
 
 
 def story(runs: Sequence[History]) -> list[Chapter]:
-    """The chapters: scores, losses, classes, clusters, optimisation, machine, and whatever else was logged."""
+    """Return the chapters: scores, losses, classes, clusters, optimisation, machine, and other logged metrics."""
     names = {key for run in runs for key in run.series}
     chapters = [
         _scores(),
@@ -44,14 +44,14 @@ def story(runs: Sequence[History]) -> list[Chapter]:
         Chapter("Optimisation", [_lone("Learning rate", "train/lr"), _gradient_norm(names)]),
         _machine(),
     ]
-    told = {key for chapter in chapters for chart in chapter.charts for key in chart.metrics}
-    told |= {"epoch", "system/hours"}
-    rest = [_lone(key, key) for key in sorted(names - told)]
+    shown = {key for chapter in chapters for chart in chapter.charts for key in chart.metrics}
+    shown |= {"epoch", "system/hours"}
+    rest = [_lone(key, key) for key in sorted(names - shown)]
     return [*chapters, Chapter("Also logged", rest)]
 
 
 def by_class(names: Iterable[str], prefix: str) -> list[str]:
-    """The metrics under a prefix, in the order of the benchmark's classes, others after them."""
+    """Return the metrics under a prefix, in the order of the benchmark's classes, then others."""
     order = {f"{prefix}{name}": i for i, name in enumerate(load_label_map("semantickitti").class_names)}
     return sorted((key for key in names if key.startswith(prefix)), key=lambda key: (order.get(key, len(order)), key))
 

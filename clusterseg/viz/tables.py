@@ -1,4 +1,4 @@
-"""Scores as tables on the terminal."""
+"""Print scores as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEANS = ("miou", "miou_present", "accuracy")
 
 
 def percent(value: float | None) -> str:
-    """A share as percent with two decimals; a dash for None."""
+    """Format a share as percent with two decimals; a dash for None."""
     return "-" if value is None else f"{100 * value:.2f}"
 
 
@@ -38,7 +38,7 @@ def print_scores(result: dict[str, Any], title: str) -> None:
 
 
 def score_table(result: dict[str, Any]) -> Table:
-    """A table with a row per class and mean, a column over all points and one per band of distance."""
+    """Build a table with a row per class and mean, a column over all points and one per band of distance."""
     bands = {band: values for band, values in result["distance"].items() if values["points"]}
     table = Table()
     table.add_column("class")
@@ -55,7 +55,7 @@ def score_table(result: dict[str, Any]) -> Table:
 def difference_rows(
     first: dict[str, Any], second: dict[str, Any]
 ) -> list[tuple[str, float | None, float | None, float | None]]:
-    """Name, first, second and second - first of each class and mean; None where there is no label."""
+    """Return name, first, second and second - first of each class and mean; None without labels."""
     pairs = [(name, first["iou"][name], second["iou"][name]) for name in first["iou"]]
     pairs += [(name, first[name], second[name]) for name in MEANS]
     return [(name, a, b, None if a is None or b is None else b - a) for name, a, b in pairs]
@@ -65,7 +65,7 @@ def print_comparison(names: Sequence[str], results: Sequence[dict[str, Any]]) ->
     """Print two evaluations side by side, in percent.
 
     Args:
-        names: What to call the two.
+        names: Names of the two.
         results: What `clusterseg.commands.evaluate.evaluate` returns for each.
     """
     table = Table()

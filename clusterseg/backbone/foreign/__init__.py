@@ -1,4 +1,4 @@
-"""Checkpoints of other projects: how each names its tensors, and which of them a file is from."""
+"""Checkpoints of other projects: their tensor names, and detection of the project of a file."""
 
 from clusterseg.backbone.foreign.project import Project
 from clusterseg.backbone.foreign.recognise import PROJECTS, Weights, recognised

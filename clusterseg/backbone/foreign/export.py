@@ -1,4 +1,4 @@
-"""Weights of our networks in the files of other projects."""
+"""Export weights to the file formats of other projects."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from clusterseg.backbone.spvcnn import SPVCNN
 from clusterseg.backbone.spvnas import SPVNAS
 from clusterseg.errors import UserError
 
-#: Logit of a class that is never predicted; half precision holds it.
+#: Logit of a class that is never predicted; representable in half precision.
 NEVER = -1e4
 
 
 def foreign_state(backbone: Backbone, form: str, proj: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The state dict under which a project loads a network, without the wrapper of its files.
+    """Return the state dict from which a project loads a network, without the wrapper of its files.
 
     Args:
         backbone: The network.
@@ -42,12 +42,12 @@ def foreign_state(backbone: Backbone, form: str, proj: Mapping[str, Tensor] | No
 
 
 def wrapped(state: dict[str, Tensor], project: Project) -> dict[str, Any]:
-    """The content of a project's file."""
+    """Return the content of a project's file."""
     return state if project.wrapper is None else {project.wrapper: state}
 
 
 def _require_home(backbone: Backbone, form: str) -> None:
-    """Refuse a network that the project has no code for. Networks of one's own go out under their own names."""
+    """Refuse a network that the project does not support. Custom networks are exported under their own names."""
     if isinstance(backbone, MinkUNet | SPVNAS):
         kind = next(known.__name__ for known in (MinkUNet, SPVCNN, SPVNAS) if isinstance(backbone, known))
         reads, depth = "levels" if backbone.reads_levels else "last", getattr(backbone, "depth", None)
@@ -63,7 +63,7 @@ def _require_home(backbone: Backbone, form: str) -> None:
 
 
 def _with_unlabeled(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The classifier with a first row for the class that is ignored, which no voxel is given."""
+    """Return the classifier with an additional first row for the ignored class, which is never predicted."""
     weight, bias = (state[name] for name in CLASSIFIER)
     grown = (torch.cat([weight.new_zeros(1, weight.shape[1]), weight]), torch.cat([bias.new_full((1,), NEVER), bias]))
     return state | dict(zip(CLASSIFIER, grown, strict=True))

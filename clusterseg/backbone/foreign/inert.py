@@ -1,6 +1,6 @@
-"""Stand-ins for what training programs write beside the weights, so that `weights_only=True` reads past it.
+"""Placeholders for objects stored beside the weights, so that `weights_only=True` can skip them.
 
-mmengine keeps the history of its losses in each checkpoint, as objects of its own that hold arrays of NumPy
+mmengine stores the history of its losses in each checkpoint, as its own objects that hold arrays of NumPy
 (open-mmlab/mmengine issue 1655). None of it is of use here, and none of its code is called: each name in the file that
 stands for it is read as `Inert`, whether mmengine is installed or not.
 """
@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-#: Names of classes and functions as they stand in such files.
+#: Names of classes and functions in such files.
 BOOKKEEPING = (
     "mmengine.logging.history_buffer.HistoryBuffer",
-    "builtins.getattr",  # how a method of that class is written down
+    "builtins.getattr",  # pickle stores a method of that class in this way
     "__builtin__.getattr",
     *(
         f"numpy.{core}.multiarray.{function}"
@@ -28,12 +28,12 @@ BOOKKEEPING = (
 
 
 class Inert:
-    """Takes whatever it is made from and keeps nothing."""
+    """Accepts any arguments and stores nothing."""
 
     def __init__(self, *arguments: Any) -> None: ...
 
     def __new__(cls, *arguments: Any) -> Inert:
-        """Make one, of anything."""
+        """Create a placeholder from any arguments."""
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None: ...

@@ -31,7 +31,8 @@ OPENPCSEG = Project(
 def is_openpcseg(weights: Mapping[str, Tensor], wrapper: str | None) -> bool:
     """Whether weights in the names of mit-han-lab/spvnas are OpenPCSeg's.
 
-    Its files say so by their wrapper. Without one it is told by 20 classes, read from more than the last level.
+    Its files are recognised by their wrapper. Without one they are recognised by 20 classes and a classifier that reads
+    more than the last level.
     """
     if wrapper is not None:
         return wrapper == OPENPCSEG.wrapper

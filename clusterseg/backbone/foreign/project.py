@@ -1,4 +1,4 @@
-"""What is to be known about the checkpoints of another project."""
+"""Description of the checkpoints of another project."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ CLASSIFIER = ("classifier.0.weight", "classifier.0.bias")
 class Project:
     """A project that publishes MinkUNet or SPVCNN.
 
-    All four keep kernels as (offsets, inputs, outputs) and count the offsets as we do: only names differ. Those of
-    mit-han-lab/spvnas, which the other networks descend from, stand in the middle.
+    All four store kernels as (offsets, inputs, outputs) in our order of offsets: only names differ. Those of
+    mit-han-lab/spvnas, from which the other networks are derived, are the intermediate names.
 
     Attributes:
         title: Its name in messages.
-        mark: A name that its files hold and no other's do.
-        prefixes: Beginnings of its names, each with the beginning in the names of mit-han-lab/spvnas.
-        wrapper: Entry of its files that holds the weights, or None where they hold nothing else.
-        networks: The networks that it has: class, what the classifier reads, depth (None where a table says it).
+        mark: A tensor name that only its files contain.
+        prefixes: Name prefixes, each with its prefix in mit-han-lab/spvnas.
+        wrapper: Entry of its files that holds the weights, or None if they hold nothing else.
+        networks: Its networks: class, input of the classifier, depth (None if a table defines it).
         unlabeled_first: Whether class 0 is the ignored one and ours follow.
-        idle_branch: Whether its MinkUNet, too, holds the point branch of SPVCNN, and never calls it.
+        idle_branch: Whether its MinkUNet also holds the point branch of SPVCNN, without calling it.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Project:
     idle_branch: bool = False
 
     def wrapped_in(self, names: Iterable[str]) -> str | None:
-        """What stands before the mark, as `module.`, or nothing; None where the names are not this project's."""
+        """Return the prefix of the mark, such as `module.`, or an empty one; None for another project's names."""
         for name in names:
             before = name.removesuffix(self.mark)
             if before != name and (not before or before.endswith(".")):
@@ -43,16 +43,16 @@ class Project:
         return None
 
     def to_original(self, name: str) -> str:
-        """The name in mit-han-lab/spvnas; one that the project does not use stays."""
+        """Return the name in mit-han-lab/spvnas; unknown names stay."""
         return renamed(name, self.prefixes)
 
     def from_original(self, name: str) -> str:
-        """The project's name of a tensor of mit-han-lab/spvnas."""
+        """Return the project's name of a tensor of mit-han-lab/spvnas."""
         return renamed(name, {original: own for own, original in self.prefixes.items()})
 
 
 def renamed(name: str, prefixes: Mapping[str, str]) -> str:
-    """Exchange the beginning of a name; no beginning in the table begins another one."""
+    """Replace the prefix of a name; no prefix in the table is a prefix of another."""
     for given, wanted in prefixes.items():
         if name.startswith(given):
             return wanted + name.removeprefix(given)

@@ -1,4 +1,4 @@
-"""Which project a file of weights is from, told by its names, and the same weights under names that we know."""
+"""Recognise the project of a weights file by its tensor names, and rename the weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clusterseg.backbone.foreign.settings import settings_of
 from clusterseg.backbone.foreign.torch_pointcloud import TORCH_POINTCLOUD
 from clusterseg.errors import UserError
 
-#: By what `clusterseg export format=` calls them.
+#: Projects by their name in `clusterseg export format=`.
 PROJECTS = {
     "torchsparse": MIT_HAN_LAB,
     "mmdetection3d": MMDETECTION3D,
@@ -29,9 +29,9 @@ class Weights:
     """Weights of a file.
 
     Attributes:
-        kind: What the file is, in words.
-        tensors: By our names or those of mit-han-lab/spvnas; the classes are ours.
-        idle_branch: Whether a point branch may be that of a MinkUNet, which has no use for it.
+        kind: Description of the file.
+        tensors: Tensors by our names or those of mit-han-lab/spvnas, with our classes.
+        idle_branch: Whether a point branch may belong to a MinkUNet, which does not use it.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Weights:
 
 
 def recognised(weights: Mapping[str, Tensor], wrapper: str | None, path: object) -> Weights | None:
-    """Weights of another project under the names of mit-han-lab/spvnas; None where they are of none that is known.
+    """Rename weights of another project to the names of mit-han-lab/spvnas; None if the project is unknown.
 
     Args:
         weights: Tensors by the names in the file.
@@ -48,7 +48,7 @@ def recognised(weights: Mapping[str, Tensor], wrapper: str | None, path: object)
         path: The file, for messages.
 
     Raises:
-        UserError: They are mmdetection3d's of an engine whose kernels are kept in another way.
+        UserError: They are mmdetection3d's for an engine that stores kernels differently.
     """
     if of_another_engine(weights):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The settings of the network that a file of weights is for, read from its shapes."""
+"""Infer the settings of a network from the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PUBLISHED = (0.5, 0.64, 1.0, 1.6)
 
 
 def settings_of(weights: Mapping[str, Tensor], idle_branch: bool) -> str:
-    """The network of weights and the settings of `model.backbone` that make it, as far as their shapes tell.
+    """Infer the network and its `model.backbone` settings from the shapes of weights.
 
     Args:
         weights: By the names of mit-han-lab/spvnas.
@@ -27,7 +27,7 @@ def settings_of(weights: Mapping[str, Tensor], idle_branch: bool) -> str:
 
 
 def channels(weights: Mapping[str, Tensor], name: str) -> int:
-    """Numbers in a tensor, such as the weight of a normalisation; 0 where there is none."""
+    """Number of elements of a tensor, such as the weight of a normalisation; 0 if it is missing."""
     return weights[name].numel() if name in weights else 0
 
 

@@ -1,4 +1,4 @@
-"""torch-pointcloud: SPVCNN of mit-han-lab/spvnas under names of its own, in safetensors without a wrapper."""
+"""torch-pointcloud: SPVCNN of mit-han-lab/spvnas under its own names, in safetensors without a wrapper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random augmentations: what moves points (`transform(points, rng)`), and what changes points and labels together
+"""Random augmentations: transforms of points (`transform(points, rng)`), and mixes of points and labels together
 (`mix(scan, other, rng)`).
 """
 

@@ -1,4 +1,4 @@
-"""Checks of settings that several augmentations share."""
+"""Setting checks shared by several augmentations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check_probability(key: str, name: str, value: float) -> None:
 
 
 def check_share(key: str, name: str, value: float) -> None:
-    """Raise a `UserError` unless the value lies in [0, 1): something must stay."""
+    """Raise a `UserError` unless the value lies in [0, 1)."""
     if not 0 <= value < 1:
         raise UserError(f"{key}.{name}: got {value}; expected a share in [0, 1), so that something stays")
 

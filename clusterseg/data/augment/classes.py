@@ -1,4 +1,4 @@
-"""Classes by their names."""
+"""Look up classes by name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from jaxtyping import Bool, Int64
 
 from clusterseg.errors import UserError
 
-# What moves or can move, in the benchmark's names: mmdetection3d's PolarMix pastes these.
+# Movable classes, in the benchmark's names: mmdetection3d's PolarMix pastes these.
 THINGS = ("car", "bicycle", "motorcycle", "truck", "other-vehicle", "person", "bicyclist", "motorcyclist")
-# What training scans hold little of, so that pasting more of it helps.
+# Classes that are rare in training scans, for which pasting helps.
 RARE_THINGS = THINGS[1:]
-# What a thing stands on.
+# Ground classes on which an object can stand.
 GROUND = ("road", "parking", "sidewalk", "terrain")
 
 
@@ -26,7 +26,7 @@ def train_ids(names: Sequence[str], class_names: Sequence[str], key: str) -> Int
         key: The config key that lists the names, for errors.
 
     Raises:
-        UserError: A name is none of the classes.
+        UserError: A name is not a class.
     """
     unknown = [name for name in names if name not in class_names]
     if unknown:
@@ -36,7 +36,7 @@ def train_ids(names: Sequence[str], class_names: Sequence[str], key: str) -> Int
 
 
 def belongs(targets: Int64[np.ndarray, " points"], ids: Int64[np.ndarray, " chosen"]) -> Bool[np.ndarray, " points"]:
-    """Say which points are of one of the classes; train ids lie in 0..255."""
+    """Return a mask of the points that belong to one of the classes; train ids lie in 0..255."""
     chosen = np.zeros(256, bool)
     chosen[ids] = True
     return chosen.take(targets)

@@ -1,4 +1,4 @@
-"""The bank of a data set: collected from its training scans on first use, then read from a file."""
+"""The instance bank of a data set: built from its training scans on first use, then read from a file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ logger = logging.getLogger("clusterseg")
 def ensure_bank(
     cache: Cache, scan_ids: Sequence[str], read: Callable[[int], LabelledScan], label_map: LabelMap, **settings: Any
 ) -> InstanceBank:
-    """Return the bank of these scans; the file's name says which scans and settings it is of.
+    """Return the instance bank of the scans; the file's name encodes scans and settings.
 
-    Several processes may start at once: each makes the same bank, and the file is written whole. A damaged file is
-    made again.
+    Several processes may start at once: each builds the same bank and writes the file atomically. A damaged file is
+    rebuilt.
 
     Args:
-        cache: Where the file is kept, as `instances-NAME.npz`.
+        cache: Cache that holds the file `instances-NAME.npz`.
         scan_ids: The training scans; scans to validate on must not be among them.
-        read: Gives the scan of an index.
-        label_map: What their train ids mean.
+        read: Function that returns the scan of an index.
+        label_map: Label map of the scans.
         **settings: As `InstanceBank.build`.
 
     Raises:
@@ -55,7 +55,7 @@ def ensure_bank(
 
 
 class _Scans:
-    """The scans one after another; notes whether any point has an instance number."""
+    """Iterates over the scans and records whether any point has an instance number."""
 
     def __init__(self, count: int, read: Callable[[int], LabelledScan]) -> None:
         self.count, self.read, self.numbered = count, read, False
@@ -68,7 +68,7 @@ class _Scans:
 
 
 def _load(path: Path) -> InstanceBank | None:
-    """Read the file, if there is a whole one."""
+    """Read the file; None if it is missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -81,7 +81,7 @@ def _load(path: Path) -> InstanceBank | None:
 def _name(
     scan_ids: Sequence[str], read: Callable[[int], LabelledScan], label_map: LabelMap, settings: dict[str, Any]
 ) -> str:
-    """Hash what decides the bank. Two data sets may have the same ids: the first and the last scan tell them apart."""
+    """Hash the inputs of the bank. The first and the last scan distinguish data sets with the same scan ids."""
     decides = [list(scan_ids), label_map.table, sorted(settings.items())]
     digest = hashlib.sha256(json.dumps(decides, default=list).encode())
     for index in (0, len(scan_ids) - 1):

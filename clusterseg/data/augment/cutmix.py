@@ -1,4 +1,4 @@
-"""Instance cut-mix: things from other scans, pasted where they could stand."""
+"""Instance cut-mix: paste objects from other scans at plausible places."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ _KEY = "data.augmentation.cutmix"
 class InstanceCutMix(Mix):
     """Paste instances of a bank on plausible ground.
 
-    Each is turned about the sensor by a random angle, so that it keeps its distance, its density and the side that the
-    sensor sees, and moved up or down until its lowest point stands on the ground of that spot. A spot without ground,
-    or where something stands already, is refused; after some refusals the instance is left out. After Puy et al.,
-    WaffleIron (ICCV 2023), whose code pastes at any distance on road, parking or sidewalk and looks at no obstacle.
+    Each instance is rotated about the sensor by a random angle, which preserves its distance, density and visible side,
+    and moved vertically until its lowest point stands on the ground. A place without ground or with an obstacle is
+    rejected; after some rejections the instance is skipped. After Puy et al., WaffleIron (ICCV 2023), whose code pastes
+    at any distance on road, parking or sidewalk and ignores obstacles.
 
     Attributes:
-        bank: The instances; None for those of the data set's training scans, see `bound`.
-        classes: Classes to paste, each as likely as any other; those without an instance in the bank are passed over.
-        ground: Classes that a thing may stand on.
+        bank: The instance bank; None for that of the data set's training scans, see `bound`.
+        classes: Classes to paste, with equal probability; those without an instance in the bank are skipped.
+        ground: Classes on which an instance may stand.
         fewest: Smallest number of instances to try, drawn uniformly up to `most`.
         most: Largest number.
         attempts: Angles tried for each instance.
-        max_shift: Largest move up or down, metres: more would bury a thing whose foot its sensor did not see.
-        occlude: Whether points of the scan that a pasted thing hides from the sensor leave it.
+        max_shift: Largest vertical move in metres; a larger one would bury an object whose foot was not visible.
+        occlude: Whether to remove points of the scan that a pasted instance occludes.
         probability: Probability that anything is pasted into a scan.
         class_names: The name of each train id; a data set's label map fills it in, see `bound`.
 
     Raises:
-        UserError: A number out of its range, or a class that the bank does not have; or, when called, one that is not
-            among the names.
+        UserError: A number is out of range, or the bank lacks a class; or, when called, a class has an unknown name.
     """
 
     bank: InstanceBank | None = None
@@ -70,14 +69,14 @@ class InstanceCutMix(Mix):
             train_ids(self.classes, self.bank.class_names, f"{_KEY}.classes (in the bank)")
 
     def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> InstanceCutMix:
-        """Return the mix for train ids of these names, with a bank.
+        """Return the mix bound to class names and a bank.
 
         Args:
             class_names: The name of each train id.
-            collect: Makes a bank of the classes to paste where none is set.
+            collect: Builds a bank of the classes to paste if none is set.
 
         Raises:
-            UserError: A class to paste or a ground is not among the names, or there is no bank.
+            UserError: A class to paste or a ground class is unknown, or there is no bank.
         """
         train_ids(self.classes, class_names, f"{_KEY}.classes")
         train_ids(self.ground, class_names, f"{_KEY}.ground")
@@ -91,7 +90,7 @@ class InstanceCutMix(Mix):
         return replace(self, bank=bank, class_names=tuple(class_names))
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
-        """Return the scan with instances behind its own points; the second scan is not looked at."""
+        """Return the scan with instances appended to its points; the second scan is not used."""
         if rng.random() >= self.probability:
             return scan
         ground = belongs(scan.targets, train_ids(self.ground, self.class_names, f"{_KEY}.ground"))
@@ -107,9 +106,9 @@ class InstanceCutMix(Mix):
         return join([scan, *things])
 
     def _draw(self, rng: np.random.Generator) -> list[tuple[str, Float32[np.ndarray, "instance_points channels"]]]:
-        """Draw the instances to try, with the names of their classes."""
+        """Draw the instances to try, with their class names."""
         bank = self.bank
-        assert bank is not None  # an unbound mix has failed before, for want of names
+        assert bank is not None  # an unbound mix has already failed without names
         groups = [(name, rows) for name in self.classes if len(rows := bank.of_class(name))]
         count = int(rng.integers(self.fewest, self.most + 1)) if groups else 0
         drawn = [groups[int(rng.integers(len(groups)))] for _ in range(count)]
@@ -118,7 +117,7 @@ class InstanceCutMix(Mix):
     def _place(
         self, instance: Float32[np.ndarray, "instance_points channels"], around: Surroundings, rng: np.random.Generator
     ) -> Float32[np.ndarray, "instance_points channels"] | None:
-        """Return the instance on the ground at the first angle where it can stand, or None."""
+        """Return the instance placed at the first angle where it can stand, or None."""
         for angle in rng.uniform(-math.pi, math.pi, self.attempts).tolist():
             placed = turned(instance, angle)
             height = around.ground_under(placed)
@@ -131,6 +130,6 @@ class InstanceCutMix(Mix):
         return None
 
     def _labelled(self, points: Float32[np.ndarray, "instance_points channels"], name: str) -> LabelledScan:
-        """Return the points as a scan of one instance."""
+        """Return the points as a labelled scan of one instance."""
         target = int(train_ids((name,), self.class_names, f"{_KEY}.classes")[0])
         return LabelledScan(points, np.full(len(points), target), np.ones(len(points), np.int64))

@@ -1,4 +1,4 @@
-"""Dropout: points, whole beams, or what is far leave the scan, and their labels with them."""
+"""Dropout: remove points, whole beams, or far points from the scan, with their labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KEY = "data.augmentation"
 
 
 class Dropout(Mix):
-    """A mix that keeps some points of the scan in their order, and changes none."""
+    """Base class of mixes that select points of the scan in order and change none."""
 
     probability: float
 
@@ -25,10 +25,10 @@ class Dropout(Mix):
     def keep(
         self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
     ) -> Bool[np.ndarray, " points"]:
-        """Say which points stay: x, y, z in metres in the sensor's frame."""
+        """Return a mask of the points that stay: x, y, z in metres in the sensor's frame."""
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
-        """Return what stays of the scan; the second scan is not looked at."""
+        """Return the remaining scan; the second scan is not used."""
         if rng.random() >= self.probability:
             return scan
         return scan.where(self.keep(scan.points, rng))
@@ -36,7 +36,7 @@ class Dropout(Mix):
 
 @dataclass(frozen=True)
 class PointDropout(Dropout):
-    """Drop a share of the points, drawn uniformly from [0, max_share]; which ones, is drawn too.
+    """Drop random points; their share is drawn uniformly from [0, max_share].
 
     Attributes:
         max_share: Largest share of the points to drop.
@@ -62,13 +62,13 @@ class PointDropout(Dropout):
 
 @dataclass(frozen=True)
 class BeamDropout(Dropout):
-    """Drop whole beams: a share of them drawn uniformly from [0, max_share]; which ones, is drawn too.
+    """Drop random whole beams; their share is drawn uniformly from [0, max_share].
 
-    Which beam saw a point, `beams_of` finds out; so drop before anything rotates the scan.
+    `beams_of` recovers the beams and needs an unrotated scan, so apply this before any rotation.
 
     Attributes:
         max_share: Largest share of the beams to drop.
-        spacing: Degrees of inclination that count as one beam where the order of the points does not tell.
+        spacing: Degrees of inclination that form one beam if the order of the points does not show the beams.
         probability: Probability that beams of a scan are dropped at all.
 
     Raises:
@@ -97,9 +97,9 @@ class BeamDropout(Dropout):
 
 @dataclass(frozen=True)
 class RangeDropout(Dropout):
-    """Drop what lies beyond a distance drawn uniformly from [nearest, farthest], as a weaker sensor would.
+    """Drop points beyond a distance drawn uniformly from [nearest, farthest], like a weaker sensor.
 
-    Where nothing would stay, the whole scan stays.
+    If no point would remain, the whole scan stays.
 
     Attributes:
         nearest: Smallest distance drawn, metres from the sensor.
@@ -125,7 +125,7 @@ class RangeDropout(Dropout):
     def keep(
         self, points: Float32[np.ndarray, "points channels"], rng: np.random.Generator
     ) -> Bool[np.ndarray, " points"]:
-        """Say which points stay; one that is not finite goes."""
+        """Return a mask of the points that stay; points that are not finite are dropped."""
         limit = rng.uniform(self.nearest, self.farthest)
         xyz = points[:, :3].astype(np.float64)
         near = np.einsum("pc,pc->p", xyz, xyz) <= limit**2
@@ -133,7 +133,7 @@ class RangeDropout(Dropout):
 
 
 def _all_but(count: int, max_share: float, rng: np.random.Generator) -> Bool[np.ndarray, " count"]:
-    """Keep all of `count` but a share of them, rounded down, so that one always stays."""
+    """Return a mask that drops a share of `count` entries, rounded down, so that at least one stays."""
     dropped = int(rng.uniform(0, max_share) * count)
     stays = np.ones(count, bool)
     stays[rng.choice(count, dropped, replace=False, shuffle=False)] = False

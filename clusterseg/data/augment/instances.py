@@ -1,4 +1,4 @@
-"""A bank of instances: the points of single things, cut from training scans."""
+"""The instance bank: the points of single objects, cut from training scans."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ARRAYS = ("points", "starts", "classes", "class_names")
 
 @dataclass(frozen=True, eq=False)
 class InstanceBank:
-    """Instances by class, each where its sensor saw it.
+    """Instances by class, each at its original position.
 
     Attributes:
         points: x, y, z in metres in the frame of the sensor that saw them, remission and further channels; the
             instances lie one after another.
         starts: First row of each instance, and the number of rows at the end.
-        classes: Place of the class of each instance in `class_names`.
-        class_names: Names of the classes kept; a class may have no instance.
+        classes: Index into `class_names` of each instance.
+        class_names: Names of the stored classes; a class may have no instance.
     """
 
     points: Float32[np.ndarray, "points channels"]
@@ -45,7 +45,7 @@ class InstanceBank:
         return self.points[self.starts[index] : self.starts[index + 1]]
 
     def of_class(self, name: str) -> Int64[np.ndarray, " of_class"]:
-        """Return which instances are of the class."""
+        """Return the indices of the instances of a class."""
         return np.flatnonzero(self.classes == self.class_names.index(name))
 
     @classmethod
@@ -59,15 +59,15 @@ class InstanceBank:
         max_per_class: int = 500,
         seed: int = 0,
     ) -> InstanceBank:
-        """Collect instances; where a class has too many, each seen is as likely to stay as any other.
+        """Collect instances; if a class has too many, a uniform random sample is stored.
 
         Args:
-            scans: Training scans, looked at one after another.
+            scans: Training scans, read one after another.
             class_names: The name of each train id of the scans.
             classes: Names of the classes to collect.
-            min_points: Instances of fewer finite points are left out.
-            max_per_class: Instances kept of each class, at most.
-            seed: Seed of the choice; it and the order of the scans decide all.
+            min_points: Instances with fewer finite points are skipped.
+            max_per_class: Maximum number of instances of each class.
+            seed: Seed of the sample; seed and order of the scans determine the result.
 
         Raises:
             UserError: A class is unknown, or a number is below 1.
@@ -77,19 +77,19 @@ class InstanceBank:
                 raise UserError(f"{_KEY}.{name}: got {value}; expected 1 or more")
         ids = train_ids(classes, class_names, f"{_KEY}.classes").tolist()
         rng = np.random.default_rng([seed, 0xBA4C])
-        kept: list[list[np.ndarray]] = [[] for _ in ids]
+        sampled: list[list[np.ndarray]] = [[] for _ in ids]
         seen = [0] * len(ids)
         channels = 4
         for scan in scans:
             channels = scan.points.shape[1]
             for target, points in _cut(scan, np.array(ids, np.int64), min_points):
                 place = ids.index(target)
-                _offer(kept[place], points, seen[place], max_per_class, rng)
+                _offer(sampled[place], points, seen[place], max_per_class, rng)
                 seen[place] += 1
-        return _bank(kept, tuple(classes), channels)
+        return _bank(sampled, tuple(classes), channels)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the bank as an `.npz` file of plain arrays; a reader never sees half of it.
+        """Write the bank atomically as an `.npz` file of plain arrays.
 
         Raises:
             UserError: The file cannot be written.
@@ -105,7 +105,7 @@ class InstanceBank:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InstanceBank:
-        """Read a bank that `save` wrote; nothing in the file is executed.
+        """Read a bank written by `save`; nothing in the file is executed.
 
         Raises:
             UserError: There is no such file, or it is no bank.
@@ -139,28 +139,28 @@ def _cut(
             yield int(scan.targets[part[0]]), scan.points[part]
 
 
-def _offer(kept: list[np.ndarray], points: np.ndarray, seen: int, limit: int, rng: np.random.Generator) -> None:
-    """Let one more instance in: reservoir sampling (Vitter 1985, algorithm R)."""
-    if len(kept) < limit:
-        kept.append(points)
+def _offer(sampled: list[np.ndarray], points: np.ndarray, seen: int, limit: int, rng: np.random.Generator) -> None:
+    """Add an instance by reservoir sampling (Vitter 1985, algorithm R)."""
+    if len(sampled) < limit:
+        sampled.append(points)
         return
     place = int(rng.integers(seen + 1))
     if place < limit:
-        kept[place] = points
+        sampled[place] = points
 
 
-def _bank(kept: Sequence[Sequence[np.ndarray]], class_names: tuple[str, ...], channels: int) -> InstanceBank:
-    instances = [points for of_class in kept for points in of_class]
+def _bank(sampled: Sequence[Sequence[np.ndarray]], class_names: tuple[str, ...], channels: int) -> InstanceBank:
+    instances = [points for of_class in sampled for points in of_class]
     return InstanceBank(
         points=np.concatenate([np.empty((0, channels), np.float32), *instances]),
         starts=np.cumsum([0, *(len(points) for points in instances)], dtype=np.int64),
-        classes=np.repeat(np.arange(len(kept)), [len(of_class) for of_class in kept]),
+        classes=np.repeat(np.arange(len(sampled)), [len(of_class) for of_class in sampled]),
         class_names=class_names,
     )
 
 
 def _check(path: str | os.PathLike[str], bank: InstanceBank) -> None:
-    """Raise a `UserError` where the arrays of a file do not fit each other."""
+    """Raise a `UserError` if the arrays of a file are inconsistent."""
     if (bank.points.ndim, bank.starts.ndim, bank.classes.ndim) != (2, 1, 1):
         raise UserError(f"{path}: the arrays of this bank of instances have the wrong dimensions; build it again")
     ends_fit = len(bank.starts) == len(bank) + 1 and bank.starts[0] == 0 and bank.starts[-1] == len(bank.points)

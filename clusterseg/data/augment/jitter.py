@@ -1,4 +1,4 @@
-"""Jitter: noise on the position of each point."""
+"""Jitter: random noise on the position of each point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scan with its labels, and the contract of what changes both together."""
+"""A scan with its labels, and the interface of mixes that change both together."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from clusterseg.errors import UserError
 if TYPE_CHECKING:
     from clusterseg.data.augment.instances import InstanceBank
 
-#: Makes the bank of the training scans' instances of some classes.
+#: Builds the instance bank of some classes from the training scans.
 Collect: TypeAlias = "Callable[[Sequence[str]], InstanceBank]"
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledScan:
-    """Points and what each of them belongs to.
+    """Points with their labels.
 
     Attributes:
         points: x, y, z in metres in the sensor's frame (x forward, y left, z up), remission, and any further channels;
             NaN where a value is not finite.
         targets: Train id of each point, or `IGNORE_INDEX`.
-        instances: Number of the instance of each point, 0 for none; it counts within its class.
+        instances: Instance number of each point within its class, 0 for none.
     """
 
     points: Float32[np.ndarray, "points channels"]
@@ -38,17 +38,17 @@ class LabelledScan:
         return len(self.points)
 
     def where(self, mask: Bool[np.ndarray, " points"]) -> LabelledScan:
-        """Return the points that the mask chooses, in their order."""
+        """Return the points selected by the mask, in order."""
         rows = np.flatnonzero(mask)  # taking rows is several times as fast as a mask on a matrix
         return LabelledScan(self.points.take(rows, axis=0), self.targets.take(rows), self.instances.take(rows))
 
     def with_points(self, points: Float32[np.ndarray, "points channels"]) -> LabelledScan:
-        """Return a scan of the same labels with the points moved."""
+        """Return a scan with the same labels and moved points."""
         return LabelledScan(points, self.targets, self.instances)
 
 
 def join(scans: Sequence[LabelledScan]) -> LabelledScan:
-    """Put scans one after another; instances of different scans get different numbers.
+    """Concatenate scans; instances of different scans get different numbers.
 
     Args:
         scans: One or more, with the same channels.
@@ -75,25 +75,25 @@ def join(scans: Sequence[LabelledScan]) -> LabelledScan:
 
 
 class Mix(ABC):
-    """A random change of points and labels together: a pure function of one or two scans and a generator.
+    """Base class of random changes of points and labels: a pure function of one or two scans and a generator.
 
-    The scans given are never changed. Where nothing changes, the scan itself may be returned.
+    The input scans are never modified. Without a change the scan itself may be returned.
     """
 
     @property
     def needs_other(self) -> bool:
-        """Whether a second scan is needed; where not, None will do."""
+        """Whether a second scan is needed; otherwise it may be None."""
         return False
 
     def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> Mix:
-        """Return the mix for a data set.
+        """Return the mix bound to a data set.
 
         Args:
             class_names: The name of each of its train ids.
-            collect: Makes a bank of its training scans; called only where one is needed.
+            collect: Builds a bank from its training scans; called only if needed.
 
         Raises:
-            UserError: The mix has a class that is not among the names, or lacks a bank.
+            UserError: A class of the mix is unknown, or a bank is missing.
         """
         return self
 

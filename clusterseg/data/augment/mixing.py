@@ -1,6 +1,6 @@
-"""Mixing of two scans into one: LaserMix, PolarMix, Mix3D, and a choice among them.
+"""Mixes of two scans: LaserMix, PolarMix, Mix3D, and a random choice among them.
 
-Only whole points travel, each with its label; the sensor stands at the same place in both scans.
+Points are moved with their labels; both scans share the sensor's position.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _KEY = "data.augmentation"
 
 @dataclass(frozen=True)
 class LaserMix(Mix):
-    """Cut both scans into strips of inclination and take them from the two in turn, the top one from the scan.
+    """Cut both scans into strips of inclination and alternate between them, the top strip from the first scan.
 
     Source: Kong et al., LaserMix for semi-supervised lidar semantic segmentation (CVPR 2023), section 3; the numbers
     are mmdetection3d's (`*-laser-polar-mix-3x_semantickitti`). What lies above or below the range belongs to the
-    outermost strip.
+    outermost strips.
 
     Attributes:
-        num_areas: Numbers of strips to draw from, all equally likely.
+        num_areas: Numbers of strips, drawn with equal probability.
         inclinations: Lower and upper end of the range that the strips divide evenly, degrees above the horizon.
         probability: Probability that a scan is mixed.
 
@@ -57,7 +57,7 @@ class LaserMix(Mix):
         return self.probability > 0
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
-        """Return the mixed scan: the strips of the scan, then those of the other."""
+        """Return the mixed scan: strips of the first scan, then those of the second."""
         if rng.random() >= self.probability:
             return scan
         other = second(other, f"{_KEY}.lasermix")
@@ -70,11 +70,11 @@ class LaserMix(Mix):
 
 @dataclass(frozen=True)
 class PolarMix(Mix):
-    """Swap a half turn of the scan for that of another, and paste the other's things at three angles.
+    """Swap a half turn of the scan with that of another, and paste the other's objects at three angles.
 
     Source: Xiao et al., PolarMix (NeurIPS 2022), section 3; the numbers are mmdetection3d's. The half turn
-    starts anywhere on the circle (theirs always holds the forward axis). Things are pasted where they are, turned by
-    an angle from the first third of the circle, and by one from the second.
+    starts at any azimuth (theirs always contains the forward axis). Objects are pasted unrotated, rotated by an angle
+    from the first third of the circle, and by one from the second.
 
     Attributes:
         classes: Names of the classes to paste.
@@ -83,7 +83,7 @@ class PolarMix(Mix):
         class_names: The name of each train id; a data set's label map fills it in, see `bound`.
 
     Raises:
-        UserError: A probability lies outside [0, 1]; or, when called, a class is not among the names.
+        UserError: A probability lies outside [0, 1]; or, when called, a class is unknown.
     """
 
     classes: Sequence[str] = THINGS
@@ -101,16 +101,16 @@ class PolarMix(Mix):
         return self.swap > 0 or self.paste > 0
 
     def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> PolarMix:
-        """Return the mix for train ids of these names; no bank is needed.
+        """Return the mix bound to class names; no bank is needed.
 
         Raises:
-            UserError: A class to paste is not among them.
+            UserError: A class to paste is unknown.
         """
         train_ids(self.classes, class_names, f"{_KEY}.polarmix.classes")
         return replace(self, class_names=tuple(class_names))
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
-        """Return the mixed scan: what stays of the scan, the other's half turn, the things at each angle."""
+        """Return the mixed scan: the rest of the scan, the other's half turn, the objects at each angle."""
         swaps, pastes = rng.random(2) < (self.swap, self.paste)
         if not (swaps or pastes):
             return scan
@@ -129,10 +129,10 @@ class PolarMix(Mix):
 
 @dataclass(frozen=True)
 class Mix3D(Mix):
-    """Put both scans on top of each other.
+    """Overlay both scans.
 
     Source: Nekrasov et al., Mix3D (3DV 2021), section 3: each scene is augmented on its own, then the two are joined.
-    They centre each scene; here both share the sensor already.
+    They centre each scene; here both already share the sensor's frame.
 
     Attributes:
         probability: Probability that a scan is mixed.
@@ -166,11 +166,11 @@ class Mix3D(Mix):
 
 @dataclass(frozen=True)
 class OneOf(Mix):
-    """Apply one of several mixes, drawn anew for each scan.
+    """Apply one of several mixes, drawn for each scan.
 
     Attributes:
         mixes: The mixes to choose from.
-        weights: How likely each is, in any unit; None for all the same.
+        weights: Relative probabilities; None for equal ones.
 
     Raises:
         UserError: No mix, or the weights do not fit the mixes, are negative or all 0.
@@ -189,7 +189,7 @@ class OneOf(Mix):
 
     @property
     def needs_other(self) -> bool:
-        """A second scan is needed where one of the mixes needs it."""
+        """A second scan is needed if one of the mixes needs it."""
         return any(mix.needs_other for mix in self.mixes)
 
     def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> OneOf:
@@ -197,16 +197,16 @@ class OneOf(Mix):
         return replace(self, mixes=[mix.bound(class_names, collect) for mix in self.mixes])
 
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
-        """Return what the mix drawn makes of the scan."""
+        """Return the result of the drawn mix."""
         weights = np.ones(len(self.mixes)) if self.weights is None else np.asarray(self.weights, np.float64)
         chosen = self.mixes[int(rng.choice(len(self.mixes), p=weights / weights.sum()))]
         return chosen(scan, other, rng)
 
 
 def _strip(points: Float32[np.ndarray, "points channels"], borders: np.ndarray) -> Int8[np.ndarray, " points"]:
-    """Return the strip of each point: 0 above the first border (degrees, falling), one more below each.
+    """Return the strip of each point: 0 above the first border (degrees, descending), one more below each.
 
-    z <= tan(border) * distance says the same as inclination <= border, without an arctan for each point.
+    z <= tan(border) * distance is equivalent to inclination <= border, without an arctan per point.
     A point that is not finite is in strip 0.
     """
     x, y, z = points[:, :3].T.astype(np.float64)
@@ -218,6 +218,6 @@ def _strip(points: Float32[np.ndarray, "points channels"], borders: np.ndarray) 
 
 
 def _in_half_turn(points: Float32[np.ndarray, "points channels"], start: float) -> Bool[np.ndarray, " points"]:
-    """Say which points lie within half a turn, counter-clockwise, from the azimuth `start` in radians."""
+    """Return a mask of the points within half a turn, counter-clockwise, from the azimuth `start` in radians."""
     x, y = points[:, :2].T.astype(np.float64)
     return math.cos(start) * y - math.sin(start) * x > 0

@@ -1,27 +1,27 @@
-"""What a thing hides from the sensor."""
+"""Find the points that an object occludes from the sensor."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-# A grid of angles in degrees, twice as coarse as SemanticKITTI's rays, so that a thing's points leave no holes in it.
+# Grid of angles in degrees, twice as coarse as SemanticKITTI's rays, so that an object covers it without holes.
 _AZIMUTH_STEP, _INCLINATION_STEP = 0.4, 0.8
 _COLUMNS, _ROWS = 900, 226
-_GAP = 0.5  # metres that a point must be farther than the thing in front of it
+_GAP = 0.5  # metres; minimum distance of an occluded point behind the object
 
 
 def hidden(
     points: Float32[np.ndarray, "points channels"], things: Float32[np.ndarray, "thing_points channels"]
 ) -> Bool[np.ndarray, " points"]:
-    """Say which points lie behind a thing as seen from the sensor.
+    """Return a mask of the points occluded by an object as seen from the sensor.
 
-    Such a point shares a cell of 0.4 degrees of azimuth and 0.8 of inclination with a point of a thing that is at
-    least half a metre nearer. A point that is not finite is not hidden.
+    An occluded point shares a cell of 0.4 degrees of azimuth and 0.8 of inclination with an object's point that is
+    at least half a metre nearer. A point that is not finite is never occluded.
 
     Args:
         points: x, y, z in metres in the sensor's frame, and further channels.
-        things: The same of what may hide them.
+        things: The same for the occluding objects.
     """
     nearest = np.full(_COLUMNS * _ROWS, np.inf)
     cell, distance = _cells(things)

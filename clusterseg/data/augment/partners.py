@@ -1,4 +1,4 @@
-"""Which second scan each scan is mixed with."""
+"""Choose the second scan that each scan is mixed with."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from jaxtyping import Int64
 
 
 def partners(seed: int, epoch: int, num_scans: int) -> Int64[np.ndarray, " scans"]:
-    """Return the second scan of each scan: a function of (seed, epoch) alone, so of no worker, rank or resume.
+    """Return the second scan of each scan, a function of (seed, epoch) alone, not of workers, ranks or resumes.
 
-    The scans form one random ring, each mixed with the next: none with itself, unless it is the only one, and in an
-    epoch each is the second scan of exactly one other. The ring has a stream of its own: it is independent of the
-    order in which a sampler deals out the scans, and of the draws within a sample.
+    The scans form one random ring, and each is mixed with the next: never with itself, unless it is the only one, and
+    each is the second scan of exactly one other per epoch. The ring has its own random stream: it is independent of
+    the sampler's order and of the draws within a sample.
 
     Args:
         seed: Seed of the training data.

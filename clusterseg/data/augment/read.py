@@ -1,4 +1,4 @@
-"""Labelled scans from what a reader returns."""
+"""Convert a reader's scans to labelled scans."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from clusterseg.data.reader import Scan
 
 
 def labelled(scan: Scan, label_map: LabelMap) -> LabelledScan:
-    """Return a scan as a mix takes it; a value that is not finite becomes NaN.
+    """Convert a scan to the input of a mix; values that are not finite become NaN.
 
     Args:
-        scan: Without labels every target becomes `IGNORE_INDEX`, and every instance number 0.
+        scan: The scan. Without labels every target is `IGNORE_INDEX` and every instance number 0.
         label_map: Raw ids to train ids.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is where around the sensor, seen from above: the height of the ground, and what stands on it."""
+"""A grid around the sensor seen from above: height of the ground, and obstacles on it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """A square grid of cells, in the middle of which the sensor stands.
+    """A square grid of cells with the sensor in the middle.
 
     Attributes:
         reach: Half the edge of the grid, metres.
         cell: Edge of a cell, metres.
         ground_sum: Sum of the heights of the ground points of each cell, metres.
-        ground_count: Number of them.
-        lowest: Height of the lowest other point of each cell, metres; infinity where there is none.
+        ground_count: Number of the ground points of each cell.
+        lowest: Height of the lowest other point of each cell, metres; infinity if there is none.
     """
 
     reach: float
@@ -34,11 +34,11 @@ class Surroundings:
         reach: float = 50.0,
         cell: float = 0.4,
     ) -> Surroundings:
-        """Sort the points of a scan into cells; what lies beyond the grid, or is not finite, is left out.
+        """Build the grid of a scan; points beyond the grid or not finite are ignored.
 
         Args:
             points: x, y, z in metres in the sensor's frame, and further channels.
-            is_ground: Which of them are ground.
+            is_ground: Mask of the ground points.
             reach: Half the edge of the grid, metres.
             cell: Edge of a cell, metres.
         """
@@ -52,21 +52,21 @@ class Surroundings:
         return cls(reach, cell, sums.reshape(edge, edge), counts.reshape(edge, edge), empty.reshape(edge, edge))
 
     def with_things(self, points: Float32[np.ndarray, "points channels"]) -> Surroundings:
-        """Return the surroundings with more points that are not ground."""
+        """Return the surroundings with additional points that are not ground."""
         inside, place = _places(points, self.reach, self.cell)
         lowest = self.lowest.copy()
         np.minimum.at(lowest.reshape(-1), place, points[inside, 2])
         return replace(self, lowest=lowest)
 
     def ground_under(self, points: Float32[np.ndarray, "points channels"], min_support: float = 0.5) -> float | None:
-        """Return the height of the ground on which a thing would stand, or None where it cannot stand.
+        """Return the height of the ground under an object, or None if it cannot stand there.
 
-        Its footprint are the cells under its points. It can stand where the whole footprint lies on the grid, ground
-        was seen in or beside enough of its cells, and no other point lies in or beside them lower than the thing
-        would reach. What hangs over it, as a tree does, is no hindrance.
+        Its footprint is the set of cells under its points. It can stand if the whole footprint lies on the grid, enough
+        of its cells have ground in or beside them, and no other point in or beside them is lower than the object's
+        top. Overhanging points, such as a tree's, are no obstacle.
 
         Args:
-            points: Of the thing, at the spot in question and at any height: it stands on its lowest point.
+            points: Points of the object at the candidate position, at any height: it stands on its lowest point.
             min_support: Share of the footprint's cells that need ground in or beside them.
 
         Returns:
@@ -85,7 +85,7 @@ class Surroundings:
         return height if self.lowest.reshape(-1)[near].min() > top else None
 
     def _with_neighbours(self, place: Int64[np.ndarray, " footprint"]) -> Int64[np.ndarray, "9 footprint"]:
-        """Return each cell with the 8 around it; at the rim of the grid, a cell stands in for those beyond."""
+        """Return each cell with its 8 neighbours; at the border a cell replaces those beyond the grid."""
         edge = len(self.lowest)
         row, column = np.divmod(place, edge)
         step = np.arange(-1, 2)
@@ -101,7 +101,7 @@ def _edge(reach: float, cell: float) -> int:
 def _places(
     points: Float32[np.ndarray, "points channels"], reach: float, cell: float
 ) -> tuple[Bool[np.ndarray, " points"], Int64[np.ndarray, " inside"]]:
-    """Return which points lie on the grid, and the cells of those, counted row by row."""
+    """Return a mask of the points on the grid, and the cell index (row-major) of each of them."""
     x, y, z = points[:, :3].T.astype(np.float64)
     inside = (np.abs(x) < reach) & (np.abs(y) < reach) & np.isfinite(z)
     row, column = (np.floor((axis[inside] + reach) / cell).astype(np.int64) for axis in (x, y))

@@ -1,4 +1,4 @@
-"""Rotation about the z axis of the sensor: what is seen keeps its distance, its height and its density."""
+"""Rotation about the z axis of the sensor, which preserves distance, height and density."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 
 def turned(points: Float32[np.ndarray, "points channels"], angle: float) -> Float32[np.ndarray, "points channels"]:
-    """Return the points, x and y rotated by an angle in radians, from x towards y; other channels stay."""
+    """Return the points with x and y rotated by an angle in radians, from x towards y; other channels stay."""
     cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     result = points.copy()
     result[:, 0] = cos * points[:, 0] - sin * points[:, 1]

@@ -1,4 +1,4 @@
-"""Point clouds in the formats that people have: .bin, .npy, .pcd, .ply, .las, .laz."""
+"""Readers of point-cloud formats: .bin, .npy, .pcd, .ply, .las, .laz."""
 
 from clusterseg.predict.clouds.cloud import FEATURES, Cloud
 from clusterseg.predict.clouds.formats import SUFFIXES, read_cloud

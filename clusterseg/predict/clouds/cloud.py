@@ -1,4 +1,4 @@
-"""One point cloud as read from a file, and as the network wants it."""
+"""One point cloud as read from a file, and its conversion to network input."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Cloud:
 
     Attributes:
         xyz: Coordinates in metres.
-        remission: Strength of the returned beam in the file's own scale, or None where the file has none.
-        fields: The other columns of numbers, by their names in lower case.
-        remission_type: The number type in which the file holds the remission.
+        remission: Intensity of the return in the file's own scale, or None if the file has none.
+        fields: The other numeric columns, by lower-case name.
+        remission_type: The data type of the remission in the file.
     """
 
     xyz: Float64[np.ndarray, "points 3"]
@@ -32,7 +32,7 @@ class Cloud:
     remission_type: np.dtype = np.dtype(np.float64)  # noqa: RUF009  (a dtype is immutable)
 
     def offset(self) -> Float64[np.ndarray, " 3"]:
-        """What to subtract for a frame like the sensor's; see `find_offset`."""
+        """Offset to subtract for a sensor-like frame; see `find_offset`."""
         return find_offset(self.xyz)
 
     def points(
@@ -41,19 +41,19 @@ class Cloud:
         features: Sequence[str] = FEATURES,
         offset: Float64[np.ndarray, " 3"] | None = None,
     ) -> Float32[np.ndarray, "points channels"]:
-        """Return the columns that a network takes.
+        """Return the input columns of a network.
 
         Args:
-            remission_scale: The file's value that means 1.
-            features: Names of the columns. The first three are x, y, z; `remission` or `intensity` comes in 0..1, and
-                is 0 where the file has none; others are taken as they are.
-            offset: What to subtract from x, y, z; None finds it.
+            remission_scale: The value in the file that maps to 1.
+            features: Names of the columns. The first three are x, y, z; `remission` or `intensity` is scaled to 0..1,
+                and is 0 if the file has none; others are unchanged.
+            offset: Offset to subtract from x, y, z; None finds it.
 
         Raises:
             UserError: The file has no such column.
         """
         offset = self.offset() if offset is None else offset
-        with np.errstate(over="ignore", invalid="ignore"):  # odd numbers stay what they are
+        with np.errstate(over="ignore", invalid="ignore"):  # extreme values stay unchanged
             moved = self.xyz - offset
             others = [self._column(name, remission_scale) for name in features[3:]]
             return np.column_stack([moved, *others]).astype(np.float32)
@@ -71,10 +71,10 @@ class Cloud:
 
 
 def from_fields(fields: Mapping[str, np.ndarray]) -> Cloud:
-    """A cloud from named columns; the names do not mind case.
+    """Build a cloud from named columns; names are case-insensitive.
 
     Raises:
-        UserError: X, y or z is not among them.
+        UserError: Column x, y or z is missing.
     """
     lower = {name.lower(): values for name, values in fields.items()}
     missing = [axis for axis in "xyz" if axis not in lower]

@@ -1,4 +1,4 @@
-"""Reads a point cloud by the ending of its name."""
+"""Read a point cloud by its file extension."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
         raise UserError(f"{path}: no such file; check input")
     try:
         _refuse_stand_ins(path)
-        with np.errstate(all="ignore"):  # odd numbers stay what they are
+        with np.errstate(all="ignore"):  # extreme values stay unchanged
             cloud = _READERS[path.suffix.lower()](path, layout or Layout())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk") from None
@@ -44,7 +44,7 @@ def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
 
 
 def _refuse_stand_ins(path: Path) -> None:
-    """Refuse what has the name of a cloud and is none."""
+    """Refuse files that have the extension of a point cloud but are none."""
     with open(path, "rb") as file:
         start = file.read(24)
     for magic, name, remedy in _STAND_INS:

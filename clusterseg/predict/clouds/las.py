@@ -1,4 +1,4 @@
-"""Surveyors' .las and .laz files, by the optional package laspy."""
+"""Read .las and .laz survey files with the optional package laspy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds.cloud import Cloud
 from clusterseg.predict.clouds.unlaz import unlaz
 
-_RATIO = 300  # points of a scanner never compress better; a header that says so lies
-_SPARE = 64 << 20  # bytes of points that are believed of any file
+_RATIO = 300  # maximum compression ratio; a header that implies more is wrong
+_SPARE = 64 << 20  # bytes of points that are accepted from any file
 
 
 def read_las(path: Path) -> Cloud:
@@ -39,13 +39,13 @@ def _read(path: Path, source: Path) -> Cloud:
     import laspy
 
     try:
-        # Extended records are not needed, and their sizes are the header's word alone.
+        # Extended records are not needed, and nothing but the header confirms their sizes.
         with laspy.open(path, read_evlrs=False) as reader:
             las = laspy.LasData(reader.header, reader.read_points(-1))
         xyz = np.asarray(las.xyz, np.float64)
         intensity = np.asarray(las.intensity)
         fields = {name: np.asarray(las[name]) for name in las.point_format.dimension_names}
-    except Exception as error:  # laspy raises many kinds, all of them about the file
+    except Exception as error:  # laspy raises many types, all of them about the file
         reason = f"cannot be read ({error}); the file is damaged or no {source.suffix} file"
         raise UserError(f"{source}: {reason}") from None
     own = ("x", "y", "z", "intensity")
@@ -54,10 +54,10 @@ def _read(path: Path, source: Path) -> Cloud:
 
 
 def _check_sizes(path: Path) -> int | None:
-    """Hold the header's counts against the size of the file, before anything is allocated by them.
+    """Check the header's counts against the size of the file before memory is allocated.
 
     Returns:
-        Bytes of the points where they are compressed, None where they are not.
+        Bytes of the uncompressed points if they are compressed, else None.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -73,17 +73,17 @@ def _check_sizes(path: Path) -> int | None:
     bound = max(size * _RATIO, _SPARE) if compressed else size - begin
     if points * width > bound or records * 54 > size or begin > size or chunks > size:
         raise UserError(
-            f"{path}: cannot be read ({size} bytes, but the header tells of {points} points of {width} bytes, "
+            f"{path}: cannot be read ({size} bytes, but the header declares {points} points of {width} bytes, "
             f"{records} records and {chunks} chunks); the file is cut short or damaged"
         )
     return points * width if compressed else None
 
 
 def _chunks(file: BinaryIO, begin: int, size: int) -> int:
-    """How many chunks the table of a compressed file tells of; 0 where there is no table to ask."""
+    """Number of chunks in the chunk table of a compressed file; 0 if there is no table."""
     file.seek(begin)
     at = int.from_bytes(file.read(8), "little", signed=True)
-    if at == -1:  # written as a stream: the place of the table is at the end of the file
+    if at == -1:  # written as a stream: the position of the table is at the end of the file
         file.seek(max(size - 8, 0))
         at = int.from_bytes(file.read(8), "little", signed=True)
     if not 0 <= at <= size:

@@ -1,4 +1,4 @@
-"""The columns of files that do not name them: .bin, and .npy arrays without fields."""
+"""Column layouts of files without column names: .bin, and .npy arrays without fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "waymo": ("x", "y", "z", "intensity", "elongation", "timestamp"),
     "xyz": ("x", "y", "z"),
 }
-SCALES: Mapping[str, float] = {"kitti": 1.0, "nuscenes": 255.0}  # the remission that means 1
+SCALES: Mapping[str, float] = {"kitti": 1.0, "nuscenes": 255.0}  # the remission that maps to 1
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Layout:
     """How to read columns without names.
 
     Attributes:
-        columns: Their names, or None where the user named none.
-        features: The columns that the network takes; an array with as many columns has these.
-        remission_scale: The remission that means 1, where the data set is named and documents it.
+        columns: Names of the columns, or None if the user gave none.
+        features: Input columns of the network; an array with as many columns has these.
+        remission_scale: The remission that maps to 1, if the named data set documents it.
     """
 
     columns: tuple[str, ...] | None = None
@@ -36,10 +36,10 @@ class Layout:
     remission_scale: float | None = None
 
     def cloud(self, rows: np.ndarray) -> Cloud:
-        """A cloud from an array (points, columns).
+        """Build a cloud from an array (points, columns).
 
         Raises:
-            UserError: The array has another number of columns, or nothing tells what they are.
+            UserError: The number of columns is wrong, or their names are unknown.
         """
         names = self._names(rows.shape[1])
         return from_fields({name: rows[:, i] for i, name in enumerate(names)})
@@ -57,7 +57,7 @@ class Layout:
 
 
 def choose_layout(columns: Any, name: str | None, features: Iterable[str] = FEATURES) -> Layout:
-    """The layout that the settings `columns` and `format` name.
+    """Return the layout of the settings `columns` and `format`.
 
     Raises:
         UserError: There is no such format, x, y or z is not named, or a name comes twice.

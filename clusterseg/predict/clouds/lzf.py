@@ -1,4 +1,4 @@
-"""LZF, the compression of .pcd files (Marc Lehmann's liblzf, format 1)."""
+"""LZF decompression for .pcd files (Marc Lehmann's liblzf, format 1)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from clusterseg.errors import UserError
 
 
 def decompress(body: bytes, limit: int | None = None) -> bytes:
-    """Decompress what follows two sizes, compressed and whole, as uint32.
+    """Decompress a body that starts with its compressed and uncompressed sizes as uint32.
 
     Args:
         body: The sizes and the compressed bytes.
-        limit: How many bytes are expected; None takes the declared size.
+        limit: Expected number of bytes; None takes the declared size.
 
     Raises:
-        UserError: The data are cut short or damaged, or of another size.
+        UserError: The data are truncated or damaged, or have another size.
     """
     sizes = np.frombuffer(body[:8].ljust(8, b"\0"), "<u4")
     packed, size = body[8 : 8 + int(sizes[0])], int(sizes[1])
@@ -33,7 +33,7 @@ def decompress(body: bytes, limit: int | None = None) -> bytes:
 
 
 def _expand(packed: bytes, size: int) -> bytearray:
-    """Expand; raises IndexError where a step reads outside, or writes more than `size` bytes."""
+    """Expand the data; raise IndexError if a step reads out of bounds or writes more than `size` bytes."""
     out = bytearray()
     at = 0
     while at < len(packed):
@@ -59,6 +59,6 @@ def _expand(packed: bytes, size: int) -> bytearray:
 
 def _repeat(out: bytearray, start: int, length: int) -> None:
     piece = out[start : start + length]
-    while len(piece) < length:  # the copy overlaps what it writes
+    while len(piece) < length:  # source and target of the copy overlap
         piece += piece[: length - len(piece)]
     out += piece

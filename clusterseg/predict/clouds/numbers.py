@@ -1,4 +1,4 @@
-"""Numbers written as text."""
+"""Parse numbers written as text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from clusterseg.errors import UserError
 
 
 def parse_numbers(text: bytes) -> tuple[Float64[np.ndarray, " numbers"], str]:
-    """Read numbers between blanks and line breaks, `nan` and `inf` among them.
+    """Parse numbers separated by white space, including `nan` and `inf`.
 
     Returns:
-        The numbers up to what is none, and the beginning of the latter: empty where all are numbers.
+        The numbers before the first invalid word, and the start of that word; empty if all are numbers.
     """
     if not text.strip():
         return np.empty(0), ""
@@ -24,7 +24,7 @@ def parse_numbers(text: bytes) -> tuple[Float64[np.ndarray, " numbers"], str]:
         warnings.simplefilter("error", DeprecationWarning)
         try:
             return np.fromstring(text, np.float64, sep=" "), ""
-        except (DeprecationWarning, ValueError):  # numpy's way to say that it stopped before the end
+        except (DeprecationWarning, ValueError):  # numpy stopped before the end
             return _parse_word_by_word(text)
 
 

@@ -1,4 +1,4 @@
-"""Where a cloud lies: in the sensor's frame, or in a map's."""
+"""Find the frame of a cloud: that of a sensor or that of a map."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from jaxtyping import Float64
 from clusterseg.errors import UserError
 
 GROUND = -1.73  # metres; height of the road in SemanticKITTI's sensor frame
-_NEAR = 50.0  # metres; the median of a sensor's scan is hardly farther from it
-_BESIDE = 20.0  # metres; a sensor that looks ahead sees nothing nearer, at the most
-_GROUNDS = (-6.0, 2.0)  # metres; where the ground lies below sensors on vehicles, hilly places included
-_DEGREES = 0.1  # a cloud in degrees spans less: 11 km
+_NEAR = 50.0  # metres; maximum distance of a scan's median from its sensor
+_BESIDE = 20.0  # metres; maximum distance of the nearest point of a forward-looking sensor
+_GROUNDS = (-6.0, 2.0)  # metres; height range of the ground relative to vehicle sensors, including hills
+_DEGREES = 0.1  # degrees; maximum extent of a cloud in degrees (11 km)
 MODES = ("auto", "sensor", "median")
 
 
 def find_offset(xyz: Float64[np.ndarray, "points 3"], origin: Any = "auto") -> Float64[np.ndarray, " 3"]:
-    """What to subtract from coordinates, in metres, for a frame like the sensor's: z up, the road at `GROUND`.
+    """Return the offset in metres to subtract for a sensor-like frame: z up, the road at `GROUND`.
 
     Args:
-        xyz: Coordinates; those that are not finite are passed over.
+        xyz: Coordinates; those that are not finite are ignored.
         origin: `sensor` leaves them as they are; `median` moves the median to x = y = 0 and the ground (5 % of the
-            points lie below) to the height of a road; `auto` does so unless they lie as around a sensor; three numbers
-            are the sensor's place.
+            points lie below) to the height of a road; `auto` does so unless they look like a sensor's frame; three
+            numbers are the position of the sensor.
 
     Raises:
         UserError: The coordinates are in degrees, or `origin` is none of these.
@@ -62,7 +62,7 @@ def check_origin(origin: Any) -> str | tuple[float, ...]:
 
 
 def coordinate_step(xyz: Float64[np.ndarray, "points 3"]) -> float:
-    """How far apart in metres coordinates lie that were stored as float32, which far from 0 is coarse; 0 if finer."""
+    """Resolution in metres of coordinates stored as float32, which is coarse far from 0; 0 if finer."""
     finite = xyz[np.isfinite(xyz).all(1)][:10_000]
     if not len(finite) or (finite != finite.astype(np.float32)).any():
         return 0.0
@@ -70,7 +70,7 @@ def coordinate_step(xyz: Float64[np.ndarray, "points 3"]) -> float:
 
 
 def lies_on_zero(xyz: Float64[np.ndarray, "points 3"]) -> bool:
-    """Whether heights seem to be measured from the ground, not from the sensor."""
+    """Whether heights appear to be relative to the ground, not to the sensor."""
     z = xyz[np.isfinite(xyz).all(1), 2]
     return len(z) > 1000 and abs(np.percentile(z, 5)) < 0.15 and np.percentile(z, 95) > 1
 
@@ -83,7 +83,7 @@ def _around_sensor(xyz: Float64[np.ndarray, "points 3"], middle: Float64[np.ndar
 
 
 def _refuse_degrees(xyz: Float64[np.ndarray, "points 3"], middle: Float64[np.ndarray, " 2"]) -> None:
-    """Longitude and latitude: within the globe's range, hardly any extent, and yet metres of height."""
+    """Refuse longitude and latitude: values in the range of degrees, a tiny extent, but heights in metres."""
     extent = np.percentile(xyz, 99, axis=0) - np.percentile(xyz, 1, axis=0)
     width = extent[:2].max()
     x, y = np.abs(middle)

@@ -18,7 +18,7 @@ def read_pcd(path: Path) -> Cloud:
     """Read a .pcd file.
 
     Raises:
-        UserError: It is none, or cut short.
+        UserError: It is no .pcd file, or truncated.
     """
     content = path.read_bytes()
     with naming(path):
@@ -28,7 +28,7 @@ def read_pcd(path: Path) -> Cloud:
 
 
 def _decode(body: bytes, header: PcdHeader) -> list[tuple[str, np.ndarray]]:
-    """The fields that hold something, in order; of several numbers the first."""
+    """Return the fields with data, in order; the first number of each."""
     if header.data == "ascii":
         columns = _ascii(body, header)
     elif header.data == "binary":
@@ -55,7 +55,7 @@ def _rows(body: bytes, header: PcdHeader) -> list[np.ndarray]:
 
 
 def _columns(body: bytes, header: PcdHeader) -> list[np.ndarray]:
-    """A compressed body holds field after field."""
+    """Split a compressed body, which stores field after field."""
     total = header.points * header.point_bytes
     whole = decompress(body, total) if total else b""
     columns, at = [], 0

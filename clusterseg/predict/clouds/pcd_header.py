@@ -1,4 +1,4 @@
-"""The header of a .pcd file: its fields, and how many points it holds."""
+"""The header of a .pcd file: its fields and its number of points."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from clusterseg.errors import UserError
 
 _KINDS = {"F": "f", "I": "i", "U": "u"}
 _SIZES = {"F": ("2", "4", "8"), "I": ("1", "2", "4", "8"), "U": ("1", "2", "4", "8")}
-_LONGEST = 10_000  # bytes of a line, and lines of a header
+_LONGEST = 10_000  # maximum bytes of a line, and maximum lines of a header
 
 
 @dataclass(frozen=True)
 class PcdHeader:
-    """What the header says.
+    """The content of the header.
 
     Attributes:
         names: Names of the fields; `_` is padding and may come more than once.
-        kinds: Number type of each field.
-        counts: How many numbers of a point each field holds; may be 0.
+        kinds: Data type of each field.
+        counts: Numbers per point in each field; may be 0.
         points: Number of points.
         data: `ascii`, `binary` or `binary_compressed`.
     """
@@ -33,15 +33,15 @@ class PcdHeader:
 
     @property
     def point_bytes(self) -> int:
-        """Bytes of a point."""
+        """Size of a point in bytes."""
         return sum(kind.itemsize * count for kind, count in zip(self.kinds, self.counts, strict=True))
 
 
 def read_header(content: bytes) -> tuple[PcdHeader, int]:
-    """Read the header of a file; returns where the points begin, too.
+    """Read the header of a file; also return the position of the first point.
 
     Raises:
-        UserError: It is none, or is malformed.
+        UserError: The header is missing or malformed.
     """
     entries, at = _entries(content)
     names = entries.get("FIELDS", entries.get("COLUMNS", []))  # COLUMNS: version 0.5

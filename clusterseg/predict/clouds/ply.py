@@ -1,4 +1,4 @@
-"""Stanford's .ply files: reading points, writing coloured ones."""
+"""Read and write Stanford .ply files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_ply(path: Path) -> Cloud:
     """Read the vertices of a .ply file: ascii, or binary of either byte order.
 
     Raises:
-        UserError: It is none, or cut short.
+        UserError: It is no .ply file, or truncated.
     """
     content = path.read_bytes()
     with naming(path):
@@ -27,7 +27,7 @@ def read_ply(path: Path) -> Cloud:
 
 
 def write_ply(path: Path, xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.ndarray, "points 3"]) -> None:
-    """Write coloured points, whole or not at all; see `ply_bytes`.
+    """Write coloured points atomically; see `ply_bytes`.
 
     Raises:
         UserError: The file cannot be written.
@@ -36,7 +36,7 @@ def write_ply(path: Path, xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.
 
 
 def ply_bytes(xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.ndarray, "points 3"]) -> bytes:
-    """Coloured points as a binary .ply file; coordinates in double, as map coordinates need."""
+    """Encode coloured points as a binary .ply file; coordinates in double precision for map coordinates."""
     names = ("x", "y", "z", "red", "green", "blue")
     kinds = ("double",) * 3 + ("uchar",) * 3
     rows = np.empty(len(xyz), [(name, f"<{TYPES[kind]}") for name, kind in zip(names, kinds, strict=True)])

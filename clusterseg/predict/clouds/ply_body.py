@@ -10,10 +10,10 @@ from clusterseg.predict.clouds.ply_header import Element, PlyHeader
 
 
 def read_vertices(body: bytes, header: PlyHeader) -> dict[str, np.ndarray]:
-    """The single numbers of each vertex, by name; lists are passed over.
+    """Read the scalar properties of each vertex, by name; lists are skipped.
 
     Raises:
-        UserError: The body is cut short, or a list has a negative length.
+        UserError: The body is truncated, or a list has a negative length.
     """
     reader = _BinaryBody(body) if header.order else _TextBody(body)
     for element in header.elements:
@@ -24,14 +24,14 @@ def read_vertices(body: bytes, header: PlyHeader) -> dict[str, np.ndarray]:
 
 
 class _Body:
-    """Reads element after element; subclasses tell where an item's numbers lie."""
+    """Reads element after element; subclasses locate the numbers of an item."""
 
     def __init__(self, values: bytes | np.ndarray) -> None:
         self.values = values
         self.at = 0
 
     def read(self, element: Element) -> dict[str, np.ndarray]:
-        """Read an element's single numbers, and go on to what follows it."""
+        """Read an element's scalar properties and advance to the next element."""
         if not element.properties or not element.count:
             return {entry.name: np.empty(0, entry.kind) for entry in element.properties if entry.length is None}
         smallest = sum(self.size(entry.length or entry.kind) for entry in element.properties)
@@ -48,7 +48,7 @@ class _Body:
         }
 
     def _starts(self, element: Element) -> list[np.ndarray]:
-        """Where each property of each item begins: properties x items."""
+        """Start of each property of each item, (properties, items)."""
         widths = self._first_widths(element)
         starts = self.at + np.cumsum([0, *widths])[:, None] + sum(widths) * np.arange(element.count)
         if self._are_alike(element, widths, starts):
@@ -67,7 +67,7 @@ class _Body:
         return widths
 
     def _are_alike(self, element: Element, widths: list[int], starts: np.ndarray) -> bool:
-        """Whether every item's lists are as long as the first one's, as they mostly are."""
+        """Whether every item's lists are as long as the first one's, which is the usual case."""
         if self.at + sum(widths) * element.count > len(self.values):
             return False
         for start, width, entry in zip(starts, widths, element.properties, strict=False):
@@ -78,7 +78,7 @@ class _Body:
         return True
 
     def _walk(self, element: Element) -> list[np.ndarray]:
-        """Go from item to item; each takes at least one byte, so that the file's size bounds the time."""
+        """Step through the items; each takes at least one byte, so the file's size bounds the time."""
         starts = np.empty((len(element.properties), element.count), np.int64)
         at = self.at
         for item in range(element.count):
@@ -102,17 +102,17 @@ class _Body:
     unit = "bytes"
 
     def size(self, kind: np.dtype) -> int:
-        """Places that a number takes."""
+        """Number of positions that a number takes."""
         return kind.itemsize
 
     def take(self, starts: np.ndarray, kind: np.dtype) -> np.ndarray:
-        """The numbers that begin at some places."""
+        """Return the numbers at some positions."""
         raise NotImplementedError
 
 
 class _BinaryBody(_Body):
     def take(self, starts: np.ndarray, kind: np.dtype) -> np.ndarray:
-        """Numbers of a type at some bytes."""
+        """Return numbers of a type at some byte positions."""
         step = int(starts[1] - starts[0]) if len(starts) > 1 else kind.itemsize
         if (np.diff(starts) == step).all():
             return np.ndarray((len(starts),), kind, self.values, int(starts[0]), (step,))
@@ -124,13 +124,15 @@ class _TextBody(_Body):
     unit = "numbers"
 
     def __init__(self, text: bytes) -> None:
-        super().__init__(parse_numbers(text)[0])  # what is no number ends them; it may lie behind the vertices
+        super().__init__(
+            parse_numbers(text)[0]
+        )  # parsing stops at the first invalid word, which may follow the vertices
 
     def size(self, kind: np.dtype) -> int:
-        """One number is one."""
+        """A number takes one position."""
         return 1
 
     def take(self, starts: np.ndarray, kind: np.dtype) -> np.ndarray:
-        """Numbers of any type at some places."""
+        """Return numbers of any type at some positions."""
         values: np.ndarray = np.asarray(self.values)[starts]
         return values

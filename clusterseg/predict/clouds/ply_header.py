@@ -1,4 +1,4 @@
-"""The header of a .ply file: its elements, their properties, and the order of the bytes."""
+"""The header of a .ply file: its elements, their properties, and the byte order."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ TYPES = {
     "double": "f8", "float64": "f8",
 }  # fmt: skip
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
-_LONGEST = 10_000  # bytes of a line, and lines of a header
+_LONGEST = 10_000  # maximum bytes of a line, and maximum lines of a header
 
 
 @dataclass(frozen=True)
 class Property:
-    """A number, or a list of numbers, of each item of an element.
+    """A scalar or list property of an element.
 
     Attributes:
         name: Its name.
-        kind: Number type.
-        length: Number type of a list's length, or None for a single number.
+        kind: Data type.
+        length: Data type of a list's length, or None for a scalar.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Property:
 
 @dataclass(frozen=True)
 class Element:
-    """A kind of thing in the file, such as vertices or faces."""
+    """An element of the file, such as vertices or faces."""
 
     name: str
     count: int
@@ -48,17 +48,17 @@ class Element:
 
 @dataclass(frozen=True)
 class PlyHeader:
-    """What the header says; `order` is `<`, `>`, or empty for text."""
+    """The content of the header; `order` is `<`, `>`, or empty for text."""
 
     order: str
     elements: tuple[Element, ...]
 
 
 def read_header(content: bytes) -> tuple[PlyHeader, int]:
-    """Read the header of a file; returns where the body begins, too.
+    """Read the header of a file; also return the position of the body.
 
     Raises:
-        UserError: It is none, or is malformed.
+        UserError: The header is missing or malformed.
     """
     lines, at = _lines(content)
     order: str | None = None
@@ -82,7 +82,7 @@ def read_header(content: bytes) -> tuple[PlyHeader, int]:
 
 
 def _lines(content: bytes) -> tuple[list[str], int]:
-    """The lines between `ply` and the line `end_header`; they end with LF, CR LF or CR."""
+    """Yield the lines between `ply` and `end_header`; they end with LF, CR LF or CR."""
     if not content.startswith(b"ply") or content[3:4] not in (b"\n", b"\r", b" ", b"\t"):
         raise UserError("is no .ply file: it must start with ply and have an end_header")
     newline = b"\r" if content[3:4] == b"\r" and content[4:5] != b"\n" else b"\n"

@@ -1,4 +1,4 @@
-"""Files of plain numbers: .bin (float32 without a header) and numpy's .npy."""
+"""Read arrays: .bin (float32 without a header) and .npy."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds.cloud import Cloud, from_fields
 from clusterseg.predict.clouds.layout import FORMATS, Layout
 
-_FEW = 20  # points that tell nothing
-_SAMPLED = 20_000  # points that are looked at to tell the columns
+_FEW = 20  # fewer points are too few for a decision
+_SAMPLED = 20_000  # points used to detect the number of columns
 _BINS = 32
-_BETTER, _LEAST = 1.25, 0.05  # how much more another number of columns must tell: as a factor, and in nats
-_FEWER = 0.98  # per column: a multiple of the true number tells as much
-# What a damaged or hostile header makes numpy's own parser raise; all of it is about the file.
+_BETTER, _LEAST = 1.25, 0.05  # minimum gain in information for another number of columns: factor, and nats
+_FEWER = 0.98  # factor per column: a multiple of the true number has the same information
+# Exceptions of numpy's parser for a damaged or hostile header.
 _NUMPY_ERRORS = (
     ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, OverflowError, EOFError, OSError,
     KeyError, AttributeError, IndexError, MemoryError,
@@ -27,10 +27,10 @@ _NUMPY_ERRORS = (
 
 
 def read_bin(path: Path, layout: Layout) -> Cloud:
-    """Read float32 columns: x, y, z, remission, or those that the layout names.
+    """Read float32 columns: x, y, z, remission, or those of the layout.
 
     Raises:
-        UserError: The file does not hold them.
+        UserError: The file does not fit these columns.
     """
     if layout.columns is None:
         values = read_scan(path) if path.stat().st_size % 16 == 0 else _values(path, layout)
@@ -52,13 +52,13 @@ def read_npy(path: Path, layout: Layout) -> Cloud:
     """
     with open(path, "rb") as file:
         start = file.read(12)
-    # From version 2 on the header's length has four bytes; numpy takes the memory before it reads.
+    # From version 2 on the header's length has four bytes; numpy allocates the memory before it reads.
     if start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > path.stat().st_size:
         raise UserError(f"{path}: is no plain numpy array (its header is longer than the file); save it by np.save")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's remarks on odd headers
-            # Mapped, the file's size bounds what is read, whatever the header says.
+            warnings.simplefilter("ignore")  # numpy warns of unusual headers
+            # With a memory map the file's size bounds the data read, whatever the header says.
             array = np.load(path, allow_pickle=False, mmap_mode="r")
     except _NUMPY_ERRORS as error:
         raise UserError(f"{path}: is no plain numpy array ({error}); save it by np.save(path, array)") from None
@@ -77,7 +77,7 @@ def read_npy(path: Path, layout: Layout) -> Cloud:
 
 
 def _values(path: Path, layout: Layout) -> Float32[np.ndarray, " values"]:
-    """All numbers of a .bin file, whose size must fit the layout."""
+    """Read all numbers of a .bin file; its size must fit the layout."""
     size = path.stat().st_size
     width = 4 * len(layout.columns or FORMATS["kitti"])
     if size == 0:
@@ -97,12 +97,12 @@ def _fitting(size: int) -> str:
 
 
 def _refuse_other_columns(values: Float32[np.ndarray, " values"]) -> None:
-    """Refuse numbers that are not x, y, z, remission by the looks of them."""
+    """Refuse numbers whose statistics do not look like x, y, z, remission."""
     remedy = "name the columns, as columns=[x,y,z,intensity,ring] or format=nuscenes"
     _refuse_other_numbers(values, 0.25)
-    told = {count: _information(values, count) for count in range(3, 9) if len(values) % count == 0}
-    best = max(told, key=lambda count: told[count] * _FEWER**count)
-    if told[best] > max(told[4] * _BETTER, told[4] + _LEAST):
+    information = {count: _information(values, count) for count in range(3, 9) if len(values) % count == 0}
+    best = max(information, key=lambda count: information[count] * _FEWER**count)
+    if information[best] > max(information[4] * _BETTER, information[4] + _LEAST):
         raise UserError(
             f"the numbers fit {best} columns better than 4 (x, y, z, remission); {remedy}, or "
             "columns=[x,y,z,remission] if they are four"
@@ -119,7 +119,7 @@ def _refuse_other_columns(values: Float32[np.ndarray, " values"]) -> None:
 
 
 def _refuse_other_numbers(values: np.ndarray, share: float) -> None:
-    """Refuse what float32 coordinates cannot be: most often numbers of another type, or no numbers at all."""
+    """Refuse values impossible for float32 coordinates: mostly numbers of another type, or no numbers."""
     size = np.abs(values[np.isfinite(values)])
     odd = ((size > 1e8) | ((size < 1e-12) & (size > 0))).mean() if len(size) else 0
     if odd > share:
@@ -131,13 +131,13 @@ def _refuse_other_numbers(values: np.ndarray, share: float) -> None:
 
 
 def _information(values: Float32[np.ndarray, " values"], count: int) -> float:
-    """What the column tells of a value, in nats: the mutual information of the two.
+    """Mutual information of column and value, in nats.
 
-    With the true number of columns (or a multiple) it is the largest. With another number the columns hold mixtures,
-    whose entropy is higher than that of what is mixed.
+    It is largest for the true number of columns (or a multiple). With another number each column is a mixture, whose
+    entropy is higher than that of its parts.
     """
     rows = values.reshape(-1, count)
-    if len(rows) > _SAMPLED:  # at random, for regular steps could meet the true columns again and again
+    if len(rows) > _SAMPLED:  # random rows, because regular steps could coincide with the true columns
         rows = rows[np.random.default_rng(0).integers(0, len(rows), _SAMPLED)]
     rows = rows[np.isfinite(rows).all(1)]
     if len(rows) < _FEW:
@@ -148,6 +148,6 @@ def _information(values: Float32[np.ndarray, " values"], count: int) -> float:
     joint = counts.reshape(count, -1) / rows.size
     independent = joint.sum(0) / count
     filled = joint > 0
-    told = (joint[filled] * np.log(joint[filled] / np.broadcast_to(independent, joint.shape)[filled])).sum()
-    by_chance = len(edges) * (count - 1) / (2 * rows.size)  # what independent columns tell of so few values
-    return float(told - by_chance)
+    total = (joint[filled] * np.log(joint[filled] / np.broadcast_to(independent, joint.shape)[filled])).sum()
+    by_chance = len(edges) * (count - 1) / (2 * rows.size)  # expected for independent columns with so few values
+    return float(total - by_chance)

@@ -1,4 +1,4 @@
-"""Which value of remission means 1, told from the values of some files."""
+"""Find the remission value that maps to 1 from the values of some files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from clusterseg.errors import UserError
 from clusterseg.predict.clouds.cloud import Cloud
 
 _REMEDY = "set remission=VALUE, the value that means full reflection (or remission=1 if it is right as it is)"
-_DARK = 0.02  # where 99 % of a scale 0..1 lie lower, it hardly is that scale
+_DARK = 0.02  # if 99 % of the values are lower, the scale is hardly 0..1
 _UNKNOWN = (1.5, 8.0)  # too high for a scale 0..1, too low for whole numbers of 8 bits
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Robust figures of one file's remission; a few odd values change nothing.
+    """Robust statistics of one file's remission, insensitive to a few outliers.
 
     Attributes:
-        low: 1 % of the finite values lie below.
+        low: 1st percentile of the finite values.
         middle: Their median.
-        high: 99 % lie below.
-        whole: Whether nearly all of them are whole numbers.
-        bytes_: Bytes of the whole-number type in which the file holds them, 0 for floats.
+        high: Their 99th percentile.
+        whole: Whether nearly all of them are integers.
+        bytes_: Size in bytes of the integer type in the file, 0 for floats.
     """
 
     low: float
@@ -37,12 +37,12 @@ class Spread:
 
     @property
     def is_dark(self) -> bool:
-        """Whether these are a few small whole numbers, which fit any scale of whole numbers."""
+        """Whether the values are a few small integers, which fit any integer scale."""
         return self.whole and 0 < self.high < _UNKNOWN[1] and self.bytes_ == 0
 
     @property
     def scale(self) -> float | None:
-        """1, or the largest number of 8, 9, 10, ... bits that holds the values; None where it cannot be told."""
+        """1, or the largest integer of 8, 9, 10, ... bits that covers the values; None if undecidable."""
         if self.high == 0 or (self.bytes_ == 0 and _DARK <= self.high <= _UNKNOWN[0] and self.low > -0.5):
             return 1.0
         if self.bytes_ == 1:
@@ -57,7 +57,7 @@ class Spread:
 
 
 def spread(cloud: Cloud) -> Spread | None:
-    """Figures of a cloud's remission, or None where it has no finite one."""
+    """Statistics of a cloud's remission, or None without a finite value."""
     if cloud.remission is None:
         return None
     finite: Float64[np.ndarray, " finite"] = cloud.remission[np.isfinite(cloud.remission)]
@@ -70,10 +70,10 @@ def spread(cloud: Cloud) -> Spread | None:
 
 
 def common_scale(spreads: Mapping[Path, Spread]) -> float:
-    """The scale of some files: that of the file that reaches highest.
+    """Return the common scale of some files: that of the file with the highest values.
 
     Raises:
-        UserError: It cannot be told, or the files differ so much that they cannot have one scale.
+        UserError: The scale is undecidable, or the files differ too much to have one scale.
     """
     lit = {path: found for path, found in spreads.items() if found.high != 0}
     clear = {path: found for path, found in lit.items() if not found.is_dark}
@@ -94,7 +94,7 @@ def common_scale(spreads: Mapping[Path, Spread]) -> float:
 
 
 def describe(spreads: Sequence[Spread], scale: float) -> str:
-    """One line: what was assumed, and why."""
+    """Describe the assumed scale and its reason in one line."""
     low, high = min(s.low for s in spreads), max(s.high for s in spreads)
-    told = f"remission: 98 % of the values lie in {low:.4g}..{high:.4g}, so its scale is 0..{scale:g}"
-    return f"{told}: divided by {scale:g}; if that is wrong, {_REMEDY}"
+    finding = f"remission: 98 % of the values lie in {low:.4g}..{high:.4g}, so its scale is 0..{scale:g}"
+    return f"{finding}: divided by {scale:g}; if that is wrong, {_REMEDY}"

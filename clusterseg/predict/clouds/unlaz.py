@@ -1,7 +1,7 @@
-"""Unpacks a .laz file in a process of its own: `python -m clusterseg.predict.clouds.unlaz SOURCE TARGET BYTES`.
+"""Decompress a .laz file in a separate process: `python -m clusterseg.predict.clouds.unlaz SOURCE TARGET BYTES`.
 
-The decompressor takes memory by what a damaged file says, and ends the process where there is none. Here that is a
-process with a limit, and the file is refused.
+The decompressor trusts a damaged file's sizes, and aborts the process when memory runs out. A separate process with a
+memory limit confines this; the file is then refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from clusterseg.errors import UserError
 
 _BASE = 640 << 20  # bytes of address space for Python itself and the decompressor
-_SECONDS, _SPEED = 60.0, 1e6  # the least time that is given, and bytes of points per second
+_SECONDS, _SPEED = 60.0, 1e6  # minimum time limit, and bytes of points per second
 
 
 def unlaz(source: Path, target: Path, point_bytes: int) -> None:
@@ -24,7 +24,7 @@ def unlaz(source: Path, target: Path, point_bytes: int) -> None:
     Args:
         source: The .laz file.
         target: The .las file.
-        point_bytes: How many bytes of points the header tells of.
+        point_bytes: Bytes of points that the header declares.
 
     Raises:
         UserError: It is damaged.
@@ -45,7 +45,7 @@ def unlaz(source: Path, target: Path, point_bytes: int) -> None:
 
 
 def main(source: str, target: str, point_bytes: str) -> None:
-    """Unpack within limits of memory; what laspy raises ends the process."""
+    """Decompress within a memory limit; an exception of laspy ends the process."""
     import laspy
 
     limit = _BASE + 4 * int(point_bytes)

@@ -13,7 +13,7 @@ from clusterseg.sparse.workspace import Workspace
 
 
 class Backend(ABC):
-    """What an engine must offer."""
+    """Interface of an engine."""
 
     def build_map(self, keys: Tensor, stride: int) -> KernelMap:
         """Build the 3x3x3 submanifold map of sorted keys; an engine may have a faster way."""
@@ -43,7 +43,7 @@ BACKENDS = {
 
 
 def get_backend(name: str) -> Backend:
-    """The engine of that name.
+    """Return the engine of that name.
 
     Raises:
         UserError: The name is not one of the engines, or its package is not installed.

@@ -1,4 +1,4 @@
-"""What the engines beside the native one share: where they run, in which precision, and their lists of pairs."""
+"""Shared helpers of the external engines: device, precision and lists of pairs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PairList(NamedTuple):
 
 
 def list_pairs(kernel_map: KernelMap) -> PairList:
-    """Write out the centre's pairs, which a kernel map implies."""
+    """List all pairs, including the centre's, which a kernel map implies."""
     center, counts = kernel_map.center, list(kernel_map.counts)
     if center is None:
         return PairList(kernel_map.in_rows, kernel_map.out_rows, tuple(counts))
@@ -46,7 +46,7 @@ def list_pairs(kernel_map: KernelMap) -> PairList:
 
 
 def kept(kernel_map: KernelMap, name: str, make: Callable[[KernelMap], T]) -> T:
-    """What an engine makes of a kernel map, made once and kept as long as the map."""
+    """Return an engine's form of a kernel map, built once and cached as long as the map."""
     if name not in kernel_map.__dict__:
         kernel_map.__dict__[name] = make(kernel_map)
     made: T = kernel_map.__dict__[name]
@@ -54,10 +54,10 @@ def kept(kernel_map: KernelMap, name: str, make: Callable[[KernelMap], T]) -> T:
 
 
 def require_cuda(name: str, tensor: Tensor, reason: str) -> None:
-    """Refuse what does not lie on a GPU.
+    """Refuse a tensor that is not on a GPU.
 
     Raises:
-        UserError: The tensor lies elsewhere.
+        UserError: The tensor is on another device.
     """
     if tensor.device.type != "cuda":
         raise UserError(
@@ -69,7 +69,7 @@ def require_cuda(name: str, tensor: Tensor, reason: str) -> None:
 def in_autocast_dtype(
     name: str, feats: Tensor, weight: Tensor, offered: tuple[torch.dtype, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Both in the autocast dtype if one is active.
+    """Cast both tensors to the autocast dtype if one is active.
 
     Raises:
         UserError: The engine does not compute in this dtype.

@@ -27,7 +27,7 @@ class TorchSparseBackend(Backend):
     def __init__(self) -> None:
         try:
             from torchsparse.nn.functional.conv.func import gather_scatter
-        except Exception as error:  # version 2.1 stumbles in many ways where there is no GPU
+        except Exception as error:  # version 2.1 fails in many ways without a GPU
             raise UserError(
                 f"sparse.backend=torchsparse cannot be imported ({error}). It is not on the package index: build "
                 "version 2.1 on a machine with a CUDA compiler by "

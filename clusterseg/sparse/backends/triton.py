@@ -19,10 +19,10 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Plan(NamedTuple):
-    """A kernel map as the kernels read it.
+    """A kernel map in the form of the Triton kernels.
 
     Attributes:
-        table: Input voxel under each offset, -1 where there is none; columns in the order of `order`.
+        table: Input voxel under each offset, -1 if there is none; columns in the order of `order`.
         order: Output voxels, those with the same neighbours next to each other, so that blocks can skip offsets.
         starts: (offsets + 1,) where the pairs of each offset start; the implied centre has none.
         longest: Pairs of the commonest offset.

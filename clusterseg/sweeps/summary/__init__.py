@@ -1,4 +1,4 @@
-"""What a set of runs comes to: groups of runs that differ in their seed only, as tables and a plot."""
+"""Summary of a set of runs: groups of runs that differ in their seed only, as tables and a plot."""
 
 from clusterseg.sweeps.summary.figure import summary_figure
 from clusterseg.sweeps.summary.group import Group, Spread, Summary, summarise

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from clusterseg.sweeps.summary.group import Group, Summary, stacked
 from clusterseg.sweeps.summary.run import METRIC
 
-COLOURED = 10  # groups; more could not be told apart
+COLOURED = 10  # groups; more colours could not be distinguished
 GREY = "#b4bac6"
 
 
 def summary_figure(summary: Summary) -> Figure:
-    """Scores over the steps, a line and a band of one standard deviation a group; beside it each run's best.
+    """Plot the scores over the steps (mean and standard deviation by group) and the best score of each run.
 
-    Runs that do not count are thin dashed lines.
+    Runs outside of all groups are thin dashed lines.
     """
     groups = summary.groups
     labels = [stacked(f"#{number} {group.label}") for number, group in enumerate(groups, 1)]

@@ -1,4 +1,4 @@
-"""Groups of runs that differ in their seed only, and what they score."""
+"""Groups of runs that differ in their seed only, and their scores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from clusterseg.sweeps.summary.run import Run, find_runs, read_run
 
 @dataclass(frozen=True)
 class Spread:
-    """Numbers of repeated runs.
+    """Mean and deviation of a number over repeated runs.
 
     Attributes:
-        mean: Their mean.
-        std: Their sample standard deviation (divided by n - 1); None for a single one.
+        mean: The mean.
+        std: The sample standard deviation (divided by n - 1); None for a single run.
     """
 
     mean: float
@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one number."""
+        """Compute the spread of one or more numbers."""
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
@@ -34,7 +34,7 @@ class Group:
 
     Attributes:
         label: Its settings in one line, numbers rounded.
-        settings: What sets it apart from the other groups, by full key.
+        settings: The settings that distinguish it from the other groups, by full key.
         runs: Its runs.
     """
 
@@ -44,12 +44,12 @@ class Group:
 
     @property
     def best(self) -> Spread:
-        """Over the runs, of the best validation of each."""
+        """Spread over the runs of the score at each one's best validation."""
         return Spread.of([run.best for run in self.runs])
 
     @property
     def last(self) -> Spread:
-        """Over the runs, of the last validation of each."""
+        """Spread over the runs of the score at each one's last validation."""
         return Spread.of([run.last for run in self.runs])
 
     @property
@@ -59,13 +59,13 @@ class Group:
 
     @property
     def iou(self) -> dict[str, Spread]:
-        """By class, over the runs, at the best validation of each."""
+        """Spread over the runs of the IoU by class at each one's best validation."""
         classes = dict.fromkeys(name for run in self.runs for name in run.iou)
         return {name: Spread.of([run.iou[name] for run in self.runs if name in run.iou]) for name in classes}
 
     @property
     def curve(self) -> list[tuple[int, Spread]]:
-        """Over the runs, at each step at which all of them were scored."""
+        """Spread over the runs at each step at which all of them were scored."""
         curves = [dict(run.curve) for run in self.runs]
         steps = sorted(set.intersection(*(set(curve) for curve in curves)))
         return [(step, Spread.of([curve[step] for curve in curves])) for step in steps]
@@ -73,11 +73,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a set of runs comes to.
+    """Summary of a set of runs.
 
     Attributes:
-        groups: From the best mean to the worst.
-        others: Runs that do not count, with the reason in their state.
+        groups: The groups, from the best mean to the worst.
+        others: Runs outside of all groups, with the reason in their state.
     """
 
     groups: tuple[Group, ...]
@@ -97,7 +97,7 @@ def summarise(patterns: Sequence[str]) -> Summary:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Put together the runs that have the same settings, whatever their seed."""
+    """Group the runs that have the same settings except the seed."""
     settings = comparable(runs)
     found: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for index, values in enumerate(settings):
@@ -115,5 +115,5 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
 
 def stacked(text: str) -> str:
-    """A label with a line for each setting, for narrow places."""
+    """Return a label with one line for each setting."""
     return text.replace(", ", "\n")

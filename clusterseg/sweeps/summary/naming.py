@@ -1,4 +1,4 @@
-"""The settings in which runs differ, and names made of them."""
+"""Find the settings in which runs differ, and name the runs by them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 from clusterseg.config.flatten import differing, flat
 from clusterseg.sweeps.summary.run import Run
 
-#: What has no influence on the result, or is the very thing that repeated runs differ in.
+#: Settings without influence on the result, and the seed, in which repeated runs differ.
 IGNORED = ("seed", "data.seed", "name", "ckpt", "optimize", "logger", "callbacks", "data.num_workers")
-#: Groups of Hydra whose choices say nothing about the result.
+#: Config groups of Hydra without influence on the result.
 IGNORED_CHOICES = ("logger", "callbacks", "sweep")
 Settings = dict[str, str]
 
 
 def comparable(runs: Sequence[Run]) -> list[Settings]:
-    """The settings of each run, by dotted key, without what does not count.
+    """Return the settings of each run by dotted key, without those that do not affect the result.
 
-    References as Hydra composed them say what was chosen only once; without them the full values are compared.
+    Unresolved references are compared if Hydra wrote them, because a chosen value then occurs once; otherwise the
+    resolved values.
     """
     written = all(run.written is not None for run in runs)
     return [
@@ -38,11 +39,11 @@ def _text(value: Any) -> str:
 
 
 def names(runs: Sequence[Run], settings: Sequence[Settings]) -> list[Settings]:
-    """For each run only what sets it apart: differing choices of groups, then single settings they do not explain.
+    """Return the distinguishing settings of each run: differing group choices, then other differing settings.
 
     Args:
         runs: The runs.
-        settings: Of each, see `comparable`.
+        settings: The settings of each run, see `comparable`.
     """
     known = all(run.choices is not None for run in runs)
     choices = [_choices(run) if known else {} for run in runs]
@@ -60,17 +61,17 @@ def names(runs: Sequence[Run], settings: Sequence[Settings]) -> list[Settings]:
 
 
 def _above(group: str, other: str) -> bool:
-    """Whether a choice in one group brings a choice in another: ``model`` in ``model/cluster``."""
+    """Whether a choice in one group implies a choice in another: `model` for `model/cluster`."""
     return other.startswith(f"{group}/")
 
 
 def _explains(group: str, key: str) -> bool:
-    """Whether a choice in a group sets a key: an experiment may set any, other groups their own part."""
+    """Whether a choice in a group can set a key: an experiment any key, other groups those of their part."""
     return group == "experiment" or key.startswith(f"{group.replace('/', '.')}.")
 
 
 def _tells_apart(key: str, settings: Sequence[Settings], explained_by: Sequence[str]) -> bool:
-    """Whether a setting differs among runs that agree on all that could explain it."""
+    """Whether a setting differs among runs with the same choices of all groups that could set it."""
     seen: dict[tuple[str | None, ...], set[str | None]] = {}
     for values in settings:
         seen.setdefault(tuple(values.get(group) for group in explained_by), set()).add(values.get(key))
@@ -86,17 +87,17 @@ def _choices(run: Run) -> Settings:
 
 
 def _value(settings: Settings, key: str) -> str:
-    """The value of a key; ``set`` for a part with settings of its own, nothing where it is missing."""
+    """Return the value of a key; `set` for a part with its own settings, empty if it is missing."""
     return settings.get(key) or ("set" if any(other.startswith(f"{key}.") for other in settings) else "")
 
 
 def label(name: Settings, short: Mapping[str, str], digits: int = 4) -> str:
-    """A group's name in one line, such as ``model=spvnas, cluster.momentum=0.99``, numbers rounded to ``digits``."""
+    """Format a group's name in one line, such as `model=spvnas, cluster.momentum=0.99`, rounded to `digits`."""
     return ", ".join(f"{short[key]}={rounded(value, digits)}" for key, value in name.items()) or "all"
 
 
 def rounded(value: str, digits: int = 4) -> str:
-    """A number with so many digits; other values as they are."""
+    """Round a number to some digits; leave other values unchanged."""
     try:
         return f"{float(value):.{digits}g}" if "." in value or "e" in value else value
     except ValueError:
@@ -104,7 +105,7 @@ def rounded(value: str, digits: int = 4) -> str:
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """For each dotted key its last two parts, or more where two keys would be the same."""
+    """Map each dotted key to its last two parts, or more if two keys would be equal."""
     short: dict[str, str] = {}
     for key in keys:
         parts = key.split(".")

@@ -1,4 +1,4 @@
-"""One run as its folder tells it: how it ended, its settings, its scores over the steps."""
+"""Read a run from its folder: how it ended, its settings, its scores over the steps."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ METRIC = "val/miou"
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run.
+    """Outcome, settings and scores of a run.
 
     Attributes:
         folder: Its folder.
-        state: ``finished``; or ``stopped``, ``pruned``, ``failed`` as it told itself; ``unfinished``: it goes on or was
-            killed; ``not scored``: without a validation; ``empty``; ``broken``: its files cannot be read.
-        message: What there is to know about its state.
+        state: `finished`, `stopped`, `pruned` or `failed` as in its outcome; `unfinished`: still running or killed;
+            `not scored`: without a validation; `empty`; `broken`: its files cannot be read.
+        message: Details of its state.
         config: The whole configuration.
-        written: The configuration as it was written, with its references, where Hydra ran it.
-        choices: The choice in each of Hydra's groups, where Hydra ran it.
+        written: The configuration with unresolved references, if Hydra ran it.
+        choices: The choice in each config group of Hydra, if Hydra ran it.
         curve: Optimiser steps and `METRIC` after each validation, in the order of the steps.
         iou: IoU by class at the best validation.
     """
@@ -47,19 +47,19 @@ class Run:
 
     @property
     def best(self) -> float:
-        """The highest score of all validations: that of ``best.ckpt``."""
+        """Highest score of all validations, which is that of `best.ckpt`."""
         return max(score for _, score in self.curve)
 
     @property
     def last(self) -> float:
-        """The score of the last validation."""
+        """Score of the last validation."""
         return self.curve[-1][1]
 
 
 def find_runs(patterns: Sequence[str]) -> list[Path]:
-    """The folders of runs in folders, or in all that match patterns such as ``outputs/*/2026-*``.
+    """Find the run folders in folders, or in all folders that match patterns such as `outputs/*/2026-*`.
 
-    An empty folder counts where a sweep made it: one with a number, beside ``multirun.yaml``.
+    An empty folder counts if a sweep created it: a number as name, beside `multirun.yaml`.
 
     Raises:
         UserError: Nothing matches, or there is no run.
@@ -92,7 +92,7 @@ def _runs_in(folder: Path) -> Iterator[Path]:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether train.py wrote it; the folders of other commands have no optimiser in their configuration."""
+    """Whether a training wrote the folder; other commands have no optimiser in their configuration."""
     if (folder / "metrics.csv").is_file() or (folder / "config.yaml").is_file():
         return True
     try:
@@ -102,12 +102,12 @@ def _is_run(folder: Path) -> bool:
 
 
 def _natural(path: Path) -> tuple[str, int, str]:
-    """The order of paths in which 10 follows 9."""
+    """Sort key of paths in which 10 follows 9."""
     return str(path.parent), int(path.name) if path.name.isdigit() else -1, path.name
 
 
 def read_run(folder: Path) -> Run:
-    """What a folder tells; a run that cannot be read is ``broken``."""
+    """Read the run of a folder; a run that cannot be read is `broken`."""
     try:
         return _read(folder)
     except (OSError, ValueError) as error:
@@ -135,11 +135,11 @@ def _state(folder: Path, empty: bool, scored: bool) -> tuple[str, str]:
         return "not scored", "it finished without a validation that has a score"
     if empty and not scored:
         return "empty", "nothing was written"
-    return "unfinished", f"it goes on, or was killed: there is no {FILE}"
+    return "unfinished", f"still running or killed: there is no {FILE}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any] | None:
-    """A YAML file with its references as they are, or None where there is none."""
+    """Read a YAML file with unresolved references; None if there is no file."""
     if not path.is_file():
         return None
     try:
@@ -152,7 +152,7 @@ def _read_yaml(path: Path) -> dict[str, Any] | None:
 
 
 def _read_metrics(path: Path) -> dict[int, dict[str, float]]:
-    """The numbers logged by the validations that have a score, by step; of two at a step the later one."""
+    """Read the metrics of the scored validations by step; the later of two rows at a step counts."""
     if not path.is_file():
         return {}
     rows: dict[int, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""A summary on the terminal, and as files for other programs."""
+"""Print a summary on the terminal and write it to files."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from clusterseg.viz.figures import png
 from clusterseg.viz.tables import percent
 
 SHOWN = 6  # groups side by side in the table by class
-WIDTH = 140  # characters, where nothing else says
+WIDTH = 140  # characters, if the output is no terminal
 
 
 def print_summary(summary: Summary, folder: Path) -> None:
-    """Print the tables, and write them and the plot into ``folder``.
+    """Print the tables; write them and the plot into `folder`.
 
     Raises:
         UserError: A file cannot be written.
     """
     console = Console()
-    if not console.is_terminal:  # a file or a pipe has no width to keep to
+    if not console.is_terminal:  # a file or a pipe has no width
         console = Console(width=WIDTH)
     if summary.groups:
-        told = "mean ± sample standard deviation of the runs, which differ in their seed"
-        console.print(f"{METRIC} in percent at the best and at the last validation:\n{told}", highlight=False)
+        note = "mean ± sample standard deviation of the runs, which differ in their seed"
+        console.print(f"{METRIC} in percent at the best and at the last validation:\n{note}", highlight=False)
         console.print(_groups_table(summary.groups, folder))
         if any(group.iou for group in summary.groups):
             console.print(f"IoU in percent by class, at each run's best {METRIC}", highlight=False)
@@ -103,7 +103,7 @@ def _name(run: Run, folder: Path) -> str:
 
 
 def write_summary(summary: Summary, folder: Path) -> list[Path]:
-    """Write ``summary.csv``, a line a group; ``summary.json``, also each run; and ``summary.png``.
+    """Write `summary.csv` (a line per group), `summary.json` (also each run) and `summary.png`.
 
     Returns:
         The files.
