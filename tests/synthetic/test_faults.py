@@ -15,7 +15,7 @@ import pytest
 from streets_files import SMALL, command, digest, run
 
 from clusterseg.errors import UserError
-from clusterseg.synthetic import Recipe, dataset, ensure_streets, write_streets
+from clusterseg.synthetic import Recipe, ensure_streets, generate, write_streets
 
 MORE = dataclasses.replace(SMALL, scans=40, sequences=(0,), period=0.5)
 
@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_and_cleaned_up(tmp_path, streets):
 
 
 def test_too_little_space_is_told_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 1000))
+    monkeypatch.setattr(generate.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 1000))
     with pytest.raises(UserError, match=r"take about .* MB"):
         write_streets(tmp_path / "set", SMALL, quiet=True)
     assert not (tmp_path / "set" / "sequences").exists()
