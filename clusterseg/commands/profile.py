@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from clusterseg.backbone.cost import count_parameters, layer_macs, scan_size
 from clusterseg.backbone.unet import SparseUNet
+from clusterseg.build.model import choose_device
 from clusterseg.build.prepare import inline_control
 from clusterseg.build.task import build_backbone
 from clusterseg.config.signatures import require
@@ -87,22 +88,6 @@ def profile(config: DictConfig, run_dir: Path) -> Profile:
     result = profile_network(network.to(device), feats.to(device), coords.to(device), config.repeats)
     print_profile(result, f"{type(network).__name__} on {config.scan}: {len(coords):,} voxels, {device}")
     return result
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        UserError: There is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"device={name} cannot be used ({reason}); expected auto, cpu or cuda") from None
-    return torch.device(name)
 
 
 def read_voxels(scan: Path, voxel_size: float) -> tuple[Tensor, Tensor]:
