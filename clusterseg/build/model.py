@@ -12,11 +12,11 @@ from jaxtyping import Float32, Int64, UInt32
 
 from clusterseg.build.ensemble import Networks, read_networks
 from clusterseg.data.batch import collate
-from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.data.sample import build_sample
 from clusterseg.errors import UserError
 from clusterseg.predict.views import choose_views
 from clusterseg.predict.voter import Voter
+from clusterseg.predict.writer import unlabel
 
 #: The type of autocast for each precision.
 PRECISIONS = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -108,10 +108,8 @@ class Model:
 
     def _prediction(self, points: np.ndarray, train_ids: np.ndarray, confidence: np.ndarray) -> Prediction:
         placed = np.isfinite(np.asarray(points)[:, :3]).all(1)
-        train_ids = np.where(placed, train_ids, IGNORE_INDEX)
-        return Prediction(
-            self.label_map.to_raw(train_ids), train_ids, np.where(placed, confidence, 0).astype(np.float32)
-        )
+        train_ids, confidence = unlabel(placed, train_ids, confidence.astype(np.float32))
+        return Prediction(self.label_map.to_raw(train_ids), train_ids, confidence)
 
 
 def load(

@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field
 
+from clusterseg.build.task import plain
 from clusterseg.config.signatures import at, mistakes, nearest, shown, wrong_type
 from clusterseg.errors import UserError
 from clusterseg.sparse.backends import BACKENDS as ENGINES
@@ -46,7 +47,7 @@ def check(config: DictConfig) -> None:
     Raises:
         UserError: It names every mistake, its key and the remedy.
     """
-    settings = _plain(config)
+    settings = plain(config)
     found = [*_types(settings)]
     if found:
         found.append("Change these; --help lists every setting with its default.")
@@ -63,16 +64,10 @@ def check_trainer(config: DictConfig) -> None:
     Raises:
         UserError: It names every mistake, its key and the remedy.
     """
-    trainer = _plain(config)["trainer"]
+    trainer = plain(config)["trainer"]
     found = [*mistakes(trainer, "trainer")] or [*_machine(trainer, "native")]
     if found:
         raise UserError("\n".join(found))
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def _types(settings: dict[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int64
 
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.errors import UserError
@@ -70,8 +71,17 @@ def without_unplaced(scan: PredictedScan) -> PredictedScan:
     placed = np.isfinite(scan.points[:, :3]).all(1)
     if placed.all():
         return scan
-    predictions = np.where(placed, scan.predictions, IGNORE_INDEX)
-    return replace(scan, predictions=predictions, confidence=np.where(placed, scan.confidence, np.float32(0)))
+    predictions, confidence = unlabel(placed, scan.predictions, scan.confidence)
+    return replace(scan, predictions=predictions, confidence=confidence)
+
+
+def unlabel(
+    placed: Bool[np.ndarray, " points"],
+    predictions: Int64[np.ndarray, " points"],
+    confidence: Float32[np.ndarray, " points"],
+) -> tuple[Int64[np.ndarray, " points"], Float32[np.ndarray, " points"]]:
+    """Return `IGNORE_INDEX` and confidence 0 for the points that are not placed."""
+    return np.where(placed, predictions, IGNORE_INDEX), np.where(placed, confidence, np.float32(0))
 
 
 def check_invalid(setting: object) -> str:

@@ -13,7 +13,7 @@ import pytest
 from clusterseg.errors import UserError
 from clusterseg.predict.clouds import read_cloud
 from clusterseg.predict.clouds.pcd import decompress
-from clusterseg.predict.clouds.ply import write_ply
+from clusterseg.predict.clouds.ply import ply_bytes
 
 POINTS = np.random.default_rng(4).normal(0, 10, (300, 4)).astype(np.float32)
 POINTS[:, 3] = np.random.default_rng(5).integers(0, 256, 300)
@@ -200,5 +200,5 @@ def test_map_coordinates_come_near_the_sensor_without_losing_precision(tmp_path:
 
 def test_coloured_ply_reads_back(tmp_path: Path) -> None:
     far = POINTS[:, :3].astype(np.float64) + np.array([500_000, 5_400_000, 300])
-    write_ply(tmp_path / "a.ply", far, np.arange(900).reshape(300, 3).astype(np.uint8))
+    (tmp_path / "a.ply").write_bytes(ply_bytes(far, np.arange(900).reshape(300, 3).astype(np.uint8)))
     np.testing.assert_array_equal(read_cloud(tmp_path / "a.ply").xyz, far)

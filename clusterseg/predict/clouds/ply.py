@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from clusterseg.data.scan import naming
-from clusterseg.files import write_file
 from clusterseg.predict.clouds.cloud import Cloud, from_fields
 from clusterseg.predict.clouds.ply_body import read_vertices
 from clusterseg.predict.clouds.ply_header import TYPES, read_header
@@ -24,15 +23,6 @@ def read_ply(path: Path) -> Cloud:
     with naming(path):
         header, at = read_header(content)
         return from_fields(read_vertices(content[at:], header))
-
-
-def write_ply(path: Path, xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.ndarray, "points 3"]) -> None:
-    """Write coloured points atomically; see `ply_bytes`.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    write_file(path, ply_bytes(xyz, colours))
 
 
 def ply_bytes(xyz: Float[np.ndarray, "points 3"], colours: UInt8[np.ndarray, "points 3"]) -> bytes:
