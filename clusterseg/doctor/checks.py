@@ -38,7 +38,7 @@ def no_labels(survey: Survey) -> Iterator[Finding]:
     """Scans to train or validate on that have no labels."""
     found = [f for f in survey.read if f.split in LEARNING and not f.labelled]
     if found:
-        got = f"{len(found):,} of the scans to train and validate on have no labels"
+        got = f"no labels for {_scans(found)} to train or validate on"
         yield _about("no labels", FAULT, found, got, "labels of each", "add the labels, or leave these scans out")
 
 
@@ -76,7 +76,7 @@ def misplaced(survey: Survey) -> Iterator[Finding]:
     if some:
         worst = max(some, key=lambda facts: facts.misplaced / facts.points)
         share = f"{worst.misplaced:,} of {worst.points:,} points of {worst.source}"
-        got = f"{_scans(some)} have positions that are NaN or infinite, at most {share}"
+        got = f"positions are NaN or infinite in {_scans(some)}, at most {share}"
         remedy = "drop these points in the reader; a training gives them no voxel"
         yield _about("not finite", WARNING, some, got, "finite x, y, z", remedy)
 
@@ -87,7 +87,7 @@ def invalid(survey: Survey) -> Iterator[Finding]:
     if found:
         most = max(facts.invalid for facts in found)
         names = ", ".join(survey.features[3:])
-        got = f"{_scans(found)} have values of {names} that are NaN or infinite, at most {most:,} points of a scan"
+        got = f"values of {names} are NaN or infinite in {_scans(found)}, at most at {most:,} points of a scan"
         remedy = "set them in the reader; a training takes the median of the scan instead"
         yield _about("not finite values", WARNING, found, got, "finite values", remedy)
 
@@ -108,7 +108,7 @@ def outside_grid(survey: Survey) -> Iterator[Finding]:
         largest = max(max(facts.size) for facts in found)
         limit = MAX_VOXELS_PER_AXIS * survey.voxel_size
         remedy = "remove stray points in the reader, convert to metres, or raise data.voxel_size"
-        got = f"{_scans(found)} span up to {largest:,.0f} m"
+        got = f"an extent of up to {largest:,.0f} m in {_scans(found)}"
         yield _about(
             "extent", FAULT, found, got, f"less than {limit:,.0f} m at voxels of {survey.voxel_size} m", remedy
         )
@@ -122,7 +122,7 @@ def reach(survey: Survey) -> Iterator[Finding]:
     usual = float(np.median([facts.reach for facts in placed]))
     odd = [facts for facts in placed if not usual / _FAR <= facts.reach <= usual * _FAR]
     if odd:
-        got = f"{_scans(odd)} reach {min(f.reach for f in odd):.3g} to {max(f.reach for f in odd):.3g} m"
+        got = f"a reach of {min(f.reach for f in odd):.3g} to {max(f.reach for f in odd):.3g} m in {_scans(odd)}"
         expected = f"about {usual:.3g} m (99 % of the points), as the others"
         yield _about("reach", WARNING, odd, got, expected, "convert them to metres, or leave them out")
     if not 1 <= usual <= 1000:
@@ -135,7 +135,7 @@ def resolution(survey: Survey) -> Iterator[Finding]:
     """Coordinates so far from 0 that float32 cannot resolve a voxel."""
     found = [facts for facts in survey.read if facts.step > survey.voxel_size / 4]
     if found:
-        got = f"coordinates of {_scans(found)} come in steps of up to {max(f.step for f in found):.2g} m in float32"
+        got = f"coordinates in steps of up to {max(f.step for f in found):.2g} m (float32) in {_scans(found)}"
         remedy = "subtract the sensor's place in the reader before the conversion to float32"
         expected = f"finer than a quarter of a voxel of {survey.voxel_size} m"
         yield _about("resolution", FAULT, found, got, expected, remedy)
@@ -147,16 +147,16 @@ def remission(survey: Survey) -> Iterator[Finding]:
     bright = [facts for facts, values in lit if values[3] > _BRIGHT]
     if bright:
         top = max(values[3] for _, values in lit)
-        got = f"remission of {_scans(bright)} reaches {top:.4g} (99 % of the values)"
+        got = f"remission up to {top:.4g} (99 % of the values) in {_scans(bright)}"
         yield _about("remission", FAULT, bright, got, "0..1", "divide it by its full scale (255, 65535) in the reader")
     stray = [(f, v) for f, v in lit if v[3] <= _BRIGHT and (v[4] > _BRIGHT or v[0] < -1e-3)]
     if stray:
         low, top = min(values[0] for _, values in stray), max(values[4] for _, values in stray)
-        got = f"single values of remission of {len(stray):,} scans lie in {low:.4g}..{top:.4g}"
+        got = f"single values of remission within {low:.4g}..{top:.4g} in {len(stray):,} scans"
         yield _about("remission values", WARNING, [facts for facts, _ in stray], got, "0..1", "clip them in the reader")
     flat = [facts for facts, values in lit if values[0] == values[4] and facts.points > 1]
     if flat:
-        got = f"remission of {_scans(flat)} has one value only"
+        got = f"one value of remission only in {_scans(flat)}"
         remedy = "write the sensor's remission, or leave it out of the reader's features"
         yield _about("constant remission", WARNING, flat, got, "values in 0..1", remedy)
     if lit and not bright and 0 < max(values[3] for _, values in lit) < _DARK:
@@ -171,7 +171,7 @@ def few_points(survey: Survey) -> Iterator[Finding]:
     usual = float(np.median([facts.points for facts in survey.read]))
     found = [facts for facts in survey.read if facts.points < _FEW * usual]
     if found:
-        got = f"{_scans(found)} have as few as {min(facts.points for facts in found):,} points"
+        got = f"as few as {min(facts.points for facts in found):,} points in {_scans(found)}"
         expected = f"about {usual:,.0f} points, as the others"
         yield _about("few points", WARNING, found, got, expected, "write them again, or leave them out")
 

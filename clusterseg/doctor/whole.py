@@ -29,13 +29,15 @@ def twice(survey: Survey) -> Iterator[Finding]:
     leaks = [group for group in same if "train" in (splits := {f.split for f in group}) and len(splits - {"all"}) > 1]
     if leaks:
         files = tuple(f.source for group in leaks for f in group)
-        got = f"{len(leaks):,} scans to train on are also in another split: {files[0]} equals {files[1]}"
+        got = (
+            f"scans to train on that are also in another split: {len(leaks):,}, such as {files[0]}, equal to {files[1]}"
+        )
         remedy = "take them out of one of the splits: scores on them say nothing"
         yield Finding("leak", Severity.FAULT, files, got, "different scans in each split", remedy)
     within = [group for group in (_within_split(group) for group in same) if group]
     if within:
         files = tuple(f.source for group in within for f in group)
-        got = f"{len(within):,} scans occur more than once: {files[0]} equals {files[1]}"
+        got = f"scans that occur more than once: {len(within):,}, such as {files[0]}, equal to {files[1]}"
         yield Finding("duplicate", Severity.WARNING, files, got, "different scans", "remove the copies")
 
 
@@ -57,7 +59,7 @@ def gaps(survey: Survey) -> Iterator[Finding]:
     missing = {f"{prefix}{first}..{last}": n for (_, prefix), v in sequences.items() for first, last, n in _holes(v)}
     if missing:
         shown = ", ".join(list(missing)[:_SHOWN])
-        got = f"{sum(missing.values()):,} scans are missing in {len(missing)} places: between {shown}"
+        got = f"numbers that are missing between scans: {sum(missing.values()):,}, between {shown}"
         remedy = "download them, if several scans are used at once; single scans do not need them"
         yield Finding("gap", Severity.WARNING, tuple(missing), got, "consecutive numbers", remedy)
 

@@ -36,14 +36,16 @@ def print_check(record: dict[str, Any], findings: Sequence[Finding], page: Path 
 
 
 def split_table(record: dict[str, Any]) -> Table:
-    """Build the table of the splits: minimum, median and maximum over their scans."""
+    """Build the table of the splits: minimum/median/maximum over their scans."""
+    splits = record["splits"]
     table = Table()
     table.add_column("split")
-    for column in ("scans", "labelled", "points", "voxels", "reach, m", "remission"):
-        table.add_column(column, justify="right")
-    for split, figures in record["splits"].items():
-        spreads = (spread_text(figures[name], form) for name, form in SPREADS.items())
-        table.add_row(split, f"{figures['scans']:,}", f"{figures['labelled']:,}", *spreads)
+    for split in splits:
+        table.add_column(split, justify="right")
+    for name in ("scans", "labelled"):
+        table.add_row(name, *(f"{figures[name]:,}" for figures in splits.values()))
+    for name, form in SPREADS.items():
+        table.add_row(name, *(spread_text(figures[name], form) for figures in splits.values()))
     return table
 
 
