@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Integer
@@ -20,7 +20,7 @@ from clusterseg.predict.clouds.cloud import from_fields
 from clusterseg.predict.clouds.pointcloud2 import columns, packed
 from clusterseg.predict.output import OutputFolder
 
-_VERSION = 8  # of the metadata of a recording of ROS 2: that of Iron, which later releases read too
+_VERSION: Literal[8] = 8  # of the metadata of a recording of ROS 2: that of Iron, which later releases read too
 _ENDING = "_labelled"
 
 

@@ -169,9 +169,9 @@ class Recording:
         listed = ", ".join(f"{name} ({count} messages)" for name, count in counts.items())
         if not counts:
             others = sorted({f"{c.topic} ({c.msgtype})" for c in self.reader.connections})
-            more = ", ..." if len(others) > _SHOWN else ""
+            shown = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
             raise UserError(
-                f"{self.path}: holds no sensor_msgs/PointCloud2; found {', '.join(others[:_SHOWN]) or 'nothing'}{more}; "
+                f"{self.path}: holds no sensor_msgs/PointCloud2; found {shown or 'nothing'}; "
                 "record the driver's point clouds, or convert its packets to them"
             )
         if topic is not None and topic not in counts:

@@ -71,11 +71,13 @@ def packed(found: Mapping[str, np.ndarray]) -> tuple[list[tuple[str, int, int]],
     Returns:
         Name, offset and datatype of each field; bytes per point; the bytes.
     """
-    rows = np.rec.fromarrays(
-        [column.astype(column.dtype.newbyteorder("<")) for column in found.values()], names=",".join(found)
-    )
-    offsets = {name: offset for name, (_, offset, *_) in (rows.dtype.fields or {}).items()}
-    fields = [(name, offsets[name], _NUMBERS[column.dtype.str[1:]]) for name, column in found.items()]
+    kinds = {name: column.dtype.str[1:] for name, column in found.items()}
+    rows = np.empty(len(next(iter(found.values()))), [(name, f"<{kind}") for name, kind in kinds.items()])
+    fields, offset = [], 0
+    for name, kind in kinds.items():
+        rows[name] = found[name]
+        fields.append((name, offset, _NUMBERS[kind]))
+        offset += np.dtype(kind).itemsize
     return fields, rows.dtype.itemsize, np.frombuffer(rows.tobytes(), np.uint8)
 
 
