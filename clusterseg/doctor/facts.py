@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -82,22 +83,23 @@ def measure(
         voxel_size: Edge of a voxel in metres.
         ladder: Other edges at which the voxels are counted, too.
     """
-    finite = np.isfinite(scan.points)
-    placed = finite[:, :3].all(axis=1)
+    columns = np.ascontiguousarray(scan.points.T)  # sums along columns are several times faster than along rows
+    finite = np.isfinite(columns)
+    placed = finite[:3].all(axis=0)
     classes, unknown = _labels(scan.labels, label_map)
-    size, reach, step = _extent(scan.points[placed, :3])
+    size, reach, step = _extent(columns[:3] if placed.all() else columns[:3, placed])
     voxels = {edge: _voxels(scan.points, edge) for edge in (voxel_size, *ladder)}
     return ScanFacts(
         *names,
         points=len(scan.points),
         misplaced=int((~placed).sum()),
-        invalid=int((placed & ~finite.all(axis=1)).sum()),
-        at_origin=int((scan.points[:, :3] == 0).all(axis=1).sum()),
+        invalid=int((placed & ~finite.all(axis=0)).sum()),
+        at_origin=int((columns[:3] == 0).all(axis=0).sum()),
         size=size,
         reach=reach,
         step=step,
         voxels=voxels[voxel_size],
-        remission=_remission(scan.points, finite, features),
+        remission=_remission(columns, finite, features),
         labelled=scan.labels is not None,
         classes=classes,
         unknown=unknown,
@@ -113,7 +115,7 @@ def _labels(
     classes = np.zeros(label_map.num_classes + 1, np.int64)
     if labels is None:
         return classes, {}
-    raw = np.bincount(labels.astype(np.int64) & 0xFFFF, minlength=1)
+    raw = np.bincount(labels.astype(np.int64) & 0xFFFF)
     ids = np.flatnonzero(raw)
     train = label_map.raw_to_train[ids]
     known = train >= 0
@@ -124,15 +126,14 @@ def _labels(
     return classes, {int(i): int(raw[i]) for i in commonest}
 
 
-def _extent(xyz: Float32[np.ndarray, "points 3"]) -> tuple[tuple[float, ...], float, float]:
+def _extent(xyz: Float32[np.ndarray, "3 points"]) -> tuple[tuple[float, ...], float, float]:
     """Return the extent along each axis, the reach, and the resolution of the coordinates."""
-    if not len(xyz):
+    if not xyz.size:
         return (0.0, 0.0, 0.0), 0.0, 0.0
-    exact = xyz.astype(np.float64)
-    size = exact.max(axis=0) - exact.min(axis=0)
-    reach = np.percentile(np.linalg.norm(exact, axis=1), 99)
-    step = np.spacing(np.median(np.abs(xyz).max(axis=1)).astype(np.float32))
-    return tuple(size.tolist()), float(reach), float(step)
+    size = xyz.max(axis=1).astype(np.float64) - xyz.min(axis=1)
+    far = np.percentile(np.square(xyz, dtype=np.float64).sum(axis=0), 99)
+    step = np.spacing(np.median(np.abs(xyz).max(axis=0)).astype(np.float32))
+    return tuple(size.tolist()), math.sqrt(far), float(step)
 
 
 def _voxels(points: Float32[np.ndarray, "points channels"], voxel_size: float) -> int | None:
@@ -143,10 +144,12 @@ def _voxels(points: Float32[np.ndarray, "points channels"], voxel_size: float) -
 
 
 def _remission(
-    points: Float32[np.ndarray, "points channels"], finite: Bool[np.ndarray, "points channels"], features: Sequence[str]
+    columns: Float32[np.ndarray, "channels points"],
+    finite: Bool[np.ndarray, "channels points"],
+    features: Sequence[str],
 ) -> tuple[float, ...] | None:
     """Return some quantiles of the finite values."""
-    column = next((i for i, name in enumerate(features) if name in REMISSION), None)
-    if column is None or not finite[:, column].any():
+    row = next((i for i, name in enumerate(features) if name in REMISSION), None)
+    if row is None or not finite[row].any():
         return None
-    return tuple(np.percentile(points[finite[:, column], column], _QUANTILES).tolist())
+    return tuple(np.percentile(columns[row][finite[row]], _QUANTILES).tolist())

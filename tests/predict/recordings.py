@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,6 @@ def read(path: Path) -> dict[str, list[tuple[int, Any]]]:
 
 def by_struct(message: Any) -> dict[str, np.ndarray]:
     """The fields of a message, read number by number."""
-    import struct
-
     letters = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 8: "d"}
     order, data = ">" if message.is_bigendian else "<", bytes(message.data)
     found: dict[str, list[float]] = {field.name: [] for field in message.fields}

@@ -189,9 +189,9 @@ def test_what_is_wrong_with_a_recording_is_one_message(tmp_path: Path, kind: str
     ("change", "expected"),
     [
         ({"fields": "type"}, r"000000\.message: field x has the type 11, .*expected 1 to 8"),
-        ({"fields": "offset"}, r"field x ends at byte 40 of points of 28 bytes"),
+        ({"fields": "offset"}, r"field x ends at byte 40 of points of 26 bytes"),
         ({"fields": "none"}, r"has no field x, y, z; found none"),
-        ({"data": np.zeros(5, np.uint8)}, r"has 5 bytes of points, expected 11200 for 1 x 400 points"),
+        ({"data": np.zeros(5, np.uint8)}, r"has 5 bytes of points, expected 10400 for 1 x 400 points"),
         ({"width": 0}, r"holds no point"),
     ],
 )
