@@ -31,6 +31,7 @@ def record(survey: Survey, findings: list[Finding], suggestion: Suggestion) -> d
         "splits": {split: split_figures(survey, split) for split in survey.splits},
         "classes": class_table(survey),
         "suggested": {"voxel_size": suggestion.voxel_size, "max_voxels": suggestion.max_voxels},
+        "cap": {"scans": suggestion.capped, "voxels": suggestion.lost},
         "points_per_voxel": {str(edge): round(value, 3) for edge, value in suggestion.points_per_voxel.items()},
         "findings": [finding.plain() for finding in findings],
     }

@@ -44,7 +44,7 @@ def size_figure(survey: Survey) -> Figure:
         ("voxels", [np.nan if facts.voxels is None else facts.voxels for facts in survey.read]),
     ):
         axes.plot(*_thinned(values), ".-", linewidth=0.8, markersize=2, label=label)
-    if survey.max_voxels is not None:
+    if survey.max_voxels is not None and survey.max_voxels < 2 * max(facts.points for facts in survey.read):
         axes.axhline(survey.max_voxels, color="#9aa4b8", linestyle="--", linewidth=1, label="data.max_voxels")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("scan, in order")

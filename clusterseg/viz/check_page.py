@@ -42,10 +42,7 @@ def write_check(
     Raises:
         UserError: The file cannot be written.
     """
-    shown = "".join(
-        f"<figure><figcaption>{escape(name)}</figcaption>{image(data, name)}</figure>"
-        for name, data in pictures.items()
-    )
+    shown = "".join(f'<p class="quiet">{escape(name)}</p>{image(data, name)}' for name, data in pictures.items())
     body = [
         f"<h1>{escape(title)}</h1>{_tiles(record)}",
         f"<h2>Findings</h2>{_findings(findings)}",
@@ -118,15 +115,14 @@ def _figures(survey: Survey) -> str:
 
 
 def _settings(record: dict[str, Any]) -> str:
-    suggested, settings = record["suggested"], record["settings"]
-    rows = [[f"data.{name}", str(settings[name]), str(suggested[name])] for name in ("max_voxels", "voxel_size")]
+    suggested, settings, cap = record["suggested"], record["settings"], record["cap"]
+    rows = [[f"data.{name}", str(settings[name]), str(suggested[name] or "-")] for name in suggested]
     density = [[edge, f"{value:.2f}"] for edge, value in record["points_per_voxel"].items()]
-    note = (
-        "max_voxels: 95 of 100 training scans pass it whole, at the present voxel size. voxel_size: a scan then has "
-        "about as many points per voxel as one of SemanticKITTI at 5 cm (1.36)."
+    notes = (
+        f"The present max_voxels cuts {100 * cap['scans']:.1f} % of the training scans, and drops "
+        f"{100 * cap['voxels']:.1f} % of their voxels; the suggested one leaves 95 % of the scans whole, at the "
+        "present voxel size.",
+        "At the suggested voxel_size a scan has about as many points per voxel as one of SemanticKITTI at 5 cm (1.36).",
     )
-    return (
-        table(["setting", "now", "suggested"], rows)
-        + f'<p class="quiet">{note}</p>'
-        + table(["voxel size, m", "points per voxel"], density)
-    )
+    quiet = "".join(f'<p class="quiet">{note}</p>' for note in notes)
+    return table(["setting", "now", "suggested"], rows) + quiet + table(["voxel size, m", "points per voxel"], density)
