@@ -70,9 +70,15 @@ def write(path: Path, kind: str, topics: Mapping[str, Sequence[tuple[int, Any]]]
     """Write messages with their times by topic; a topic of strings may be among them."""
     from rosbags import rosbag1, rosbag2
 
-    types = store(kind)
     plugin = {"db3": rosbag2.StoragePlugin.SQLITE3, "mcap": rosbag2.StoragePlugin.MCAP}.get(kind)
     bag = rosbag1.Writer(path) if kind == "ros1" else rosbag2.Writer(path, version=8, storage_plugin=plugin)
+    write_into(bag, kind, topics)
+    return path
+
+
+def write_into(bag: Any, kind: str, topics: Mapping[str, Sequence[tuple[int, Any]]]) -> None:
+    """Write the same into a bag that is not open yet."""
+    types = store(kind)
     serialise = types.serialize_ros1 if kind == "ros1" else types.serialize_cdr
     with bag as writer:
         for topic, messages in topics.items():
@@ -80,7 +86,6 @@ def write(path: Path, kind: str, topics: Mapping[str, Sequence[tuple[int, Any]]]
             connection = writer.add_connection(topic, name, typestore=types)
             for time, message in messages:
                 writer.write(connection, time, serialise(message, name))
-    return path
 
 
 def read(path: Path) -> dict[str, list[tuple[int, Any]]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import FORMATS, by_struct, cloud, columns_of, read, store, write
+from recordings import FORMATS, by_struct, cloud, columns_of, read, store, write, write_into
 from tiny import scan
 from tiny_run import configure
 
@@ -227,6 +228,45 @@ def test_a_broken_recording_among_others_is_left_out(
         predict(config, tmp_path)
     assert (tmp_path / "out/good/000000.label").stat().st_size == 1600
     assert json.loads((tmp_path / "out/predict.json").read_text())["topic"] is None
+
+
+@pytest.mark.parametrize("compression", ["lz4", "bz2", "file", "message", "storage"])
+def test_compressed_recordings(tmp_path: Path, compression: str) -> None:
+    from rosbags import rosbag1, rosbag2
+
+    kind = "ros1" if compression in ("lz4", "bz2") else "mcap" if compression == "storage" else "db3"
+    held = [points(seed) for seed in range(3)]
+    if kind == "ros1":
+        bag = rosbag1.Writer(tmp_path / "drive.bag")
+        bag.set_compression(rosbag1.Writer.CompressionFormat[compression.upper()])
+    else:
+        plugin = rosbag2.StoragePlugin.MCAP if kind == "mcap" else rosbag2.StoragePlugin.SQLITE3
+        bag = rosbag2.Writer(tmp_path / "drive", version=8, storage_plugin=plugin)
+        bag.set_compression(rosbag2.CompressionMode[compression.upper()], rosbag2.CompressionFormat.ZSTD)
+    write_into(bag, kind, {"/points": [(i, cloud(kind, columns_of(each))) for i, each in enumerate(held)]})
+    (path,) = find_clouds(tmp_path, tmp_path / "out")
+    for message, each in zip(list_messages(path, None), held, strict=True):
+        np.testing.assert_array_equal(read_cloud(message).xyz, each[:, :3])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damage_anywhere_is_one_message(tmp_path: Path, kind: str) -> None:
+    path, _ = recording(tmp_path / "drive", kind, clouds=2)
+    file = path if kind == "ros1" else next(path.glob(f"*.{kind}"))
+    whole, draw = file.read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(30):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            at = draw.randrange(len(damaged))
+            damaged[at : at + 4] = draw.choice((b"\xff" * 4, b"\0" * 4, b"\1", b"longer than before"))
+        file.write_bytes(damaged[: draw.choice((len(damaged), draw.randrange(len(damaged))))])
+        try:
+            for message in list_messages(path, None):
+                read_cloud(message)
+        except UserError:
+            refused += 1
+    assert 10 < refused <= 30
 
 
 @pytest.mark.parametrize("name", ["rellis_sub.bag", "rellis_sub_db3", "rellis_sub_mcap"])

@@ -216,7 +216,7 @@ def _open(path: Path, topic: str | None) -> Recording:
     return _opened(path, topic, changed, os.getpid())
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # while the last message of one is written, the first of the next is read
 def _opened(path: Path, topic: str | None, changed: int, process: int) -> Recording:
-    """One open recording; a process that was forked opens its own, for the two would share a place in the file."""
+    """Open recordings; a process that was forked opens its own, for the two would share a place in the file."""
     return Recording(path, topic)
