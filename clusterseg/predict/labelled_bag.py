@@ -91,11 +91,12 @@ def write_labelled(
 def _labelled(source: Recording, targets: Mapping[Path, Path], label_map: LabelMap) -> Iterator[tuple[int, Any]]:
     """Yield time and labelled message of each message that is predicted."""
     labels = {int(cloud.stem): target for cloud, target in targets.items() if cloud.parent == source.path}
-    for index, (time, message) in enumerate(source.every()):
-        if index in labels and labels[index].is_file():
-            points = message.height * message.width
-            with naming(source.path):
-                yield time, labelled_message(message, read_labels(labels[index], points), label_map, source.is_ros1)
+    for index in sorted(index for index, target in labels.items() if target.is_file()):
+        message = source.message(index)
+        raw = read_labels(labels[index], message.height * message.width)
+        with naming(source.path):
+            labelled = labelled_message(message, raw, label_map, source.is_ros1)
+        yield source.time(index), labelled
 
 
 def labelled_message(message: Any, labels: Integer[np.ndarray, " points"], label_map: LabelMap, is_ros1: bool) -> Any:

@@ -269,6 +269,22 @@ def test_damage_anywhere_is_one_message(tmp_path: Path, kind: str) -> None:
     assert 10 < refused <= 30
 
 
+def test_one_broken_message_is_left_out_of_labels_and_recording(tiny_run: Path, tmp_path: Path) -> None:
+    held = [points(seed) for seed in range(3)]
+    messages = [cloud("db3", columns_of(each)) for each in held]
+    messages[1] = replace(messages[1], data=messages[1].data[:100])
+    write(tmp_path / "drive", "db3", {"/points": list(enumerate(messages))})
+    checkpoint = f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}"
+    source, output = f"input={tmp_path / 'drive'}", f"output={tmp_path / 'out'}"
+    with pytest.raises(UserError, match=r"1 of 3 clouds are left out.*\n.*000001\.message: has 100 bytes of points"):
+        predict(configure("predict", checkpoint, source, output, "trainer=cpu", "bag=true"), tmp_path)
+    assert sorted(path.name for path in (tmp_path / "out/drive").iterdir()) == ["000000.label", "000002.label"]
+    (labelled,) = read(tmp_path / "out/drive_labelled").values()
+    assert [time for time, _ in labelled] == [0, 2]
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.name.endswith(".tmp")
+
+
 @pytest.mark.parametrize("name", ["rellis_sub.bag", "rellis_sub_db3", "rellis_sub_mcap"])
 def test_real_clouds(shared: Path, name: str) -> None:
     path = shared / "data/others/ros_derived" / name

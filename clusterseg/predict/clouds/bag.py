@@ -135,11 +135,9 @@ class Recording:
         except Exception as error:  # rosbags raises many types, all of them about the file
             raise self._refused(error) from None
 
-    def every(self) -> Iterator[tuple[int, Any]]:
-        """Yield time (nanoseconds) and content of every message, in order."""
-        for index in range(self.count):
-            message = self.message(index)
-            yield self._times[index], message
+    def time(self, index: int) -> int:
+        """Return the time in nanoseconds of a message that was read."""
+        return self._times[index]
 
     def __del__(self) -> None:
         with suppress(Exception):
