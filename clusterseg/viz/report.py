@@ -54,7 +54,7 @@ def write_report(
         )
     if training_run is not None:
         body += cluster_parts(training_run)
-    _write(path, title, body)
+    write_page(path, title, body)
 
 
 def cluster_parts(run: Path) -> list[str]:
@@ -98,10 +98,15 @@ def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequ
     heads = "".join(f"<th>{escape(head)}</th>" for head in ("class", "A", "B", "B - A"))
     legend = "".join(f"<p>{letter}: {escape(name)}</p>" for letter, name in zip("AB", names, strict=True))
     table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    _write(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}"])
+    write_page(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}"])
 
 
-def _write(path: Path, title: str, body: Sequence[str]) -> None:
+def write_page(path: Path, title: str, body: Sequence[str]) -> None:
+    """Write a page of parts in the style of the report.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     page = (files("clusterseg.viz") / "report.html").read_text(encoding="utf-8")
     write_file(path, page.replace("__TITLE__", escape(title)).replace("__BODY__", "\n".join(body)))
 
