@@ -15,12 +15,12 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from clusterseg import __version__
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
 from clusterseg.runs.outcome import read_outcome
@@ -142,7 +142,7 @@ def _finish(run: _Running, plan: Plan, place: Workplace) -> Result | None:
     except UserError:
         return None
     cell = run.cell
-    versions = {"clusterseg": __version__, "torch": torch.__version__}
+    versions = {"clusterseg": version("clusterseg"), "torch": torch.__version__}
     result = Result(
         cell.arm, cell.seed, cell.hash, cell.settings, metrics, curve, curve[-1][0], seconds, place.threads, versions
     )

@@ -47,8 +47,11 @@ def main_table(plan: Plan, arms: Sequence[Arm]) -> Table:
     for arm in arms:
         pair = arm.against
         row = [arm.name, str(arm.runs), _points(arm.mean), _points(arm.std)]
-        row += [_signed(pair and pair.mean), _interval(pair), _number(pair and pair.p, 3)]
-        row += [_number(pair and pair.correlation, 2), _points(pair and pair.detectable)]
+        if pair is None:
+            row += ["-"] * 5
+        else:
+            row += [_signed(pair.mean), _interval(pair), _number(pair.p, 3)]
+            row += [_number(pair.correlation, 2), _points(pair.detectable)]
         rows.append([*row, _signed(arm.late_gain), _number(arm.cost, 2)])
     return [*head, "gain in last fifth", "wall time"], rows
 
