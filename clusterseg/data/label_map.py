@@ -109,7 +109,7 @@ def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
     Raises:
         UserError: The table does not exist or is malformed.
 
-    Example:
+    Examples:
         >>> load_label_map("semantickitti").class_names[:3]
         ('car', 'bicycle', 'motorcycle')
     """

@@ -34,7 +34,7 @@ class Reader(ABC):
         features: Names of the columns of `Scan.points`. The first three are x, y, z; remission, if there is one, is
             scaled to 0..1.
 
-    Example:
+    Examples:
         >>> class Numpy(Reader):
         ...     features = ("x", "y", "z")
         ...

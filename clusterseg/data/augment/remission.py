@@ -32,7 +32,7 @@ class RandomRemission:
     Raises:
         UserError: A negative value, or a probability outside [0, 1].
 
-    Example:
+    Examples:
         >>> points = np.array([[1, 2, 0, 0.25]], np.float32)
         >>> RandomRemission(absent=1.0)(points, np.random.default_rng(0))
         array([[1., 2., 0., 0.]], dtype=float32)

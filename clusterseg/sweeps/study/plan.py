@@ -108,7 +108,7 @@ class Plan:
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, seed by seed, so that a study cut short has whole pairs.
 
-        Example:
+        Examples:
             >>> plan = Plan("p", "?", "a", {"a": (), "b": ("x=1",)}, seeds=(1, 2))
             >>> [cell.name for cell in plan.cells()]
             ['a/1', 'b/1', 'a/2', 'b/2']

@@ -46,7 +46,7 @@ def paired(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Paired | 
     Returns:
         The comparison; None if they share no seed.
 
-    Example:
+    Examples:
         >>> found = paired({1: 0.52, 2: 0.55, 3: 0.50}, {1: 0.50, 2: 0.52, 3: 0.49})
         >>> round(found.mean, 3), round(found.low, 4), round(found.high, 4)
         (0.02, -0.0048, 0.0448)
@@ -77,7 +77,7 @@ def correlation(first: Sequence[float], second: Sequence[float]) -> float | None
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Holm's step-down adjustment of p-values (Holm 1979, Scand. J. Statist. 6); None stays None and does not count.
 
-    Example:
+    Examples:
         >>> holm({"car": 0.01, "road": 0.04, "pole": 0.03})
         {'car': 0.03, 'road': 0.06, 'pole': 0.06}
     """
@@ -101,7 +101,7 @@ def detectable_effect(pairs: int, power: float = 0.8, level: float = 0.05) -> fl
     Returns:
         The effect, from the noncentral t distribution, to 1e-6.
 
-    Example:
+    Examples:
         >>> round(detectable_effect(8), 2)
         1.16
     """
