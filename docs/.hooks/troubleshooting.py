@@ -24,20 +24,7 @@ ROOMS = {
     "cluster": "The head",
     "sparse": "The engine",
 }
-HEAD = """# Troubleshooting
-
-A mistake ends in one line that begins with `error:`. It says what was got, what was expected, and what to do. This page
-lists every such message, generated from the code; `…` stands for what depends on the case. Search it for the words of
-yours.
-
-Three that are not ours:
-
-| what you see | cause | remedy |
-|---|---|---|
-| `Killed`, exit status 137 | the system took the memory back | a smaller `data.batch_size`, `data.max_voxels=80000`, fewer `data.num_workers` |
-| `Bus error` in a loader process | shared memory is small, as in containers | `docker run --shm-size=2g`, or `data.num_workers=0` |
-| `CUDA out of memory` | the batch does not fit the GPU | as for `Killed`; `trainer.precision=bf16-mixed` |
-"""
+HEAD = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
