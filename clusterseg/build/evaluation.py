@@ -93,6 +93,8 @@ def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[s
     settings = _merged(trained, given)
     settings |= {"keep_points": True, "augmentation": None, "label_map": networks.inputs.label_map.table}
     require_trusted(settings, trust, source, "data")
+    if settings.get("root", "") is None:
+        raise UserError(f"data.root is not set, and {source} names no folder; give that of the scans: data.root=DIR")
     wrong = [*mistakes({key: settings[key] for key in ("_target_", *given) if key in settings}, "data")]
     if wrong:
         raise UserError("\n".join(wrong))

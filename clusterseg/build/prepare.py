@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from clusterseg.backbone.control import read_control
+from clusterseg.backbone.shipped import is_shipped
 from clusterseg.build.refusals import check
 from clusterseg.files import CONF
 
@@ -32,7 +33,7 @@ def self_contained(config: DictConfig) -> DictConfig:
         inline_control(config)
         for node, key in ((config.data, "root"), (config.model, "init_from"), (config, "ckpt")):
             value = node.get(key)
-            if value is not None and value not in ("last", "auto"):
+            if value is not None and value not in ("last", "auto") and not is_shipped(value):
                 node[key] = str(Path(str(value)).expanduser().absolute())
     OmegaConf.set_readonly(config, True)
     return config

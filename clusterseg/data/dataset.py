@@ -22,8 +22,8 @@ from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
 
 logger = logging.getLogger("clusterseg")
-#: (epoch, index of the scan, index of the second scan to mix with)
-Key: TypeAlias = tuple[int, int, int] | tuple[int, int] | int
+#: (epoch, index of the scan, index of the second scan to mix with, cap on its voxels)
+Key: TypeAlias = tuple[int, int, int, int] | tuple[int, int, int] | tuple[int, int] | int
 Points: TypeAlias = Float32[np.ndarray, "points channels"]
 Targets: TypeAlias = Int64[np.ndarray, " points"]
 
@@ -86,12 +86,14 @@ class ScanDataset(Dataset[Sample]):
 
         Args:
             key: (epoch, index, second), where `second` is the index of the scan to mix with; (epoch, index) takes the
-                second scan from `partners`; an index alone means epoch 0.
+                second scan from `partners`; an index alone means epoch 0. A fourth number is a cap on its voxels beside
+                `max_voxels`.
 
         Raises:
             UserError: The scan cannot be read, has an unknown label, no finite point, or spans too many voxels.
         """
-        epoch, index, *second = key if isinstance(key, tuple) else (0, key)
+        epoch, index, *more = key if isinstance(key, tuple) else (0, key)
+        second, caps = more[:1], [cap for cap in (self.max_voxels, *more[1:]) if cap is not None]
         scan_id = self.scan_ids[index]
         points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
         with naming(self.reader.source(scan_id)):
@@ -100,7 +102,7 @@ class ScanDataset(Dataset[Sample]):
                 targets,
                 scan_id,
                 voxel_size=self.voxel_size,
-                max_voxels=self.max_voxels,
+                max_voxels=min(caps, default=None),
                 transforms=self.transforms,
                 rng=np.random.default_rng([self.seed, epoch, index]),
                 keep_points=self.keep_points,

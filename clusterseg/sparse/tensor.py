@@ -40,6 +40,7 @@ class Grid:
         self.workspace = workspace
         self._keys = {1: keys}
         self._parents: dict[int, Tensor] = {}
+        self._scans: dict[int, Tensor] = {}
         self._maps: dict[tuple[str, int], KernelMap] = {}
 
     def in_given_order(self, feats: Float[Tensor, "voxels channels"]) -> Float[Tensor, "voxels channels"]:
@@ -53,6 +54,12 @@ class Grid:
             coarse, parents = torch.unique(coarsen(fine, stride), sorted=True, return_inverse=True)
             self._keys[stride], self._parents[stride // 2] = coarse, parents
         return self._keys[stride]
+
+    def scans(self, stride: int) -> Int[Tensor, " voxels"]:
+        """For each voxel at `stride` its scan within the batch, ascending."""
+        if stride not in self._scans:
+            self._scans[stride] = unpack(self.keys(stride))[:, 0].long()
+        return self._scans[stride]
 
     def rows_at(self, stride: int) -> Int[Tensor, " voxels"]:
         """For each voxel of the finest level, the row of the voxel at `stride` that holds it."""
