@@ -168,7 +168,7 @@ class ScanDataset(Dataset[Sample]):
 
     def _warn_invalid(self, source: str, points: Points) -> None:
         finite = np.isfinite(points)
-        if finite.all() or source in self._warned:
+        if finite.all() or self.reader.no_return or source in self._warned:
             return
         self._warned.add(source)
         count = int((~finite.all(axis=1)).sum())
