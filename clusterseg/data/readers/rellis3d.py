@@ -34,7 +34,7 @@ class Rellis3dReader(PairedReader):
     Sensors: Ouster OS1-64 (`os1`), labelled by hand; and Velodyne Ultra Puck (`velodyne`), with labels transferred from
     it. Frame: the sensor's, in metres, z up, not corrected for the motion of the vehicle. On disk: float32 x, y, z,
     intensity; of the OS1 intensity is its count of photons / 65535, of which the largest are near 0.01, and of the
-    Velodyne 0..255. Remission here is photons / `photons`, at most 1, or intensity / 255. Labels: uint32, raw ids 0..34.
+    Velodyne 0..255. Remission here is photons / `photons`, at most 1, or intensity / 255. Labels: uint32, ids 0..34.
 
     Each scan of the OS1 is a full grid of 2048 x 64; rows without a return are (0, 0, 0). Their position is NaN here:
     they make no voxel, and yet a prediction has a row for each of them, as the benchmark's files do.
