@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64
 
 from clusterseg.config.signatures import checked
 from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.data.readers.label_files import read_label_array
 from clusterseg.data.readers.paired import Pair, PairedReader
 from clusterseg.data.readers.records import read_records
 from clusterseg.errors import UserError
@@ -120,21 +121,6 @@ class Kitti360Reader(PairedReader):
             )
         found = [_WINDOW.search(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return {f"{m[1]}/{frame:010d}" for m in found if m for frame in range(int(m[2]), int(m[3]) + 1)}
-
-
-def read_label_array(path: Path) -> np.ndarray:
-    """Read whole numbers from a `.npy` file, without running anything.
-
-    Raises:
-        UserError: It is no one-dimensional array of integers.
-    """
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: is no plain numpy array ({error}); save it by np.save(path, labels)") from None
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim not in (1, 2):
-        raise UserError(f"{path}: expected one integer for each point, as np.save(path, labels)")
-    return labels.reshape(-1)
 
 
 class Kitti360DataModule(ScanDataModule):
