@@ -21,6 +21,7 @@ from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import load_label_map
 from clusterseg.data.loader import TrainLoader, eval_loader, train_loader
+from clusterseg.data.proportions import Proportions
 from clusterseg.data.reader import Reader
 from clusterseg.data.sampler import EvalSampler, TrainSampler
 from clusterseg.data.semantickitti import SemanticKittiReader
@@ -142,18 +143,24 @@ class ScanDataModule(pl.LightningDataModule):
             self._datasets[split] = self._list(split)
         return self._datasets[split]
 
+    def order(self) -> Proportions | None:
+        """Return what a training epoch draws; None for every scan once."""
+        return None
+
     def train_dataloader(self) -> TrainLoader:
         """Return the loader of training batches: shuffled, augmented, capped; resumable within an epoch."""
         dataset = self.dataset("fit")
         rank, world_size = self._rank()
         # Workers start fetching when Lightning requests an iterator, before it sets the sampler's epoch.
         epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0  # type: ignore[attr-defined]
-        sampler = TrainSampler(len(dataset), seed=self.seed, rank=rank, world_size=world_size, epoch=epoch)
+        ranks = {"rank": rank, "world_size": world_size}
+        sampler = TrainSampler(len(dataset), seed=self.seed, epoch=epoch, proportions=self.order(), **ranks)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
 
     def batches_per_epoch(self, world_size: int) -> int:
         """Training batches per epoch and rank."""
-        samples = math.ceil(len(self.dataset("fit")) / world_size)
+        order = self.order()
+        samples = math.ceil(len(self.dataset("fit") if order is None else order) / world_size)
         return math.ceil(samples / self.batch_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:

@@ -130,14 +130,19 @@ def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
     return _build(checked, where)
 
 
+def shipped_maps() -> list[str]:
+    """Return the names of the tables in `conf/data/label_map`."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
 def _read(source: str) -> tuple[dict[str, Any], str]:
     """Read the table of a name or a path."""
     shipped = FOLDER / f"{source}.yaml"
     path = shipped if "/" not in source and shipped.is_file() else Path(source).expanduser()
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise UserError(
-            f"data.label_map={source}: no such label map; choose one of {names}, or give the path of a YAML file"
+            f"data.label_map={source}: no such label map; choose one of {', '.join(shipped_maps())}, or give the path "
+            "of a YAML file"
         )
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
