@@ -15,15 +15,15 @@ from clusterseg.build.ensemble import Networks, read_networks
 from clusterseg.build.evaluation import precision_of, trusted
 from clusterseg.build.refusals import check_trainer
 from clusterseg.build.trainer import eval_trainer
+from clusterseg.data.clouds import choose_layout, read_cloud
+from clusterseg.data.clouds.origin import check_origin
+from clusterseg.data.clouds.scale import choose_remission_scale
 from clusterseg.distributed import gather_objects, rank
 from clusterseg.errors import UserError
 from clusterseg.predict.cloud_data import CloudData, CloudDataset
-from clusterseg.predict.clouds import choose_layout, read_cloud
-from clusterseg.predict.clouds.origin import check_origin
 from clusterseg.predict.left_out import LeftOut, report
 from clusterseg.predict.output import OutputFolder
 from clusterseg.predict.prediction import PredictionTask
-from clusterseg.predict.scale import choose_remission_scale
 from clusterseg.predict.targets import plan
 from clusterseg.predict.views import choose_views
 from clusterseg.predict.voter import Voter

@@ -24,6 +24,7 @@ from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import load_label_map
 from clusterseg.data.loader import eval_loader, train_loader
+from clusterseg.data.proportions import Proportions
 from clusterseg.data.reader import Reader
 from clusterseg.data.sampler import EvalSampler, TrainSampler
 from clusterseg.data.semantickitti import SemanticKittiReader
@@ -151,6 +152,10 @@ class ScanDataModule(pl.LightningDataModule):
             self._datasets[split] = self._list(split)
         return self._datasets[split]
 
+    def order(self) -> Proportions | None:
+        """Return what a training epoch draws; None for every scan once."""
+        return None
+
     def train_dataloader(self) -> DataLoader:
         """Return the loader of training batches: shuffled, augmented, capped; resumable within an epoch."""
         dataset = self.dataset("fit")
@@ -158,8 +163,10 @@ class ScanDataModule(pl.LightningDataModule):
         # Workers start fetching when Lightning requests an iterator, before it sets the sampler's epoch.
         epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0  # type: ignore[attr-defined]
         place = {"seed": self.seed, "rank": rank, "world_size": world_size, "epoch": epoch}
-        sampler: TrainSampler | BudgetSampler = TrainSampler(len(dataset), **place)
-        if self.batch_voxels is not None:
+        sampler: TrainSampler | BudgetSampler
+        if self.batch_voxels is None:
+            sampler = TrainSampler(len(dataset), proportions=self.order(), **place)
+        else:
             sampler = BudgetSampler(self._sizes(), self.batch_voxels, **place)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
 
@@ -170,7 +177,8 @@ class ScanDataModule(pl.LightningDataModule):
                 sampler = BudgetSampler(self._sizes(), self.batch_voxels, seed=self.seed, world_size=world_size)
                 self._budget_steps[world_size] = sampler.steps
             return self._budget_steps[world_size]
-        samples = math.ceil(len(self.dataset("fit")) / world_size)
+        order = self.order()
+        samples = math.ceil(len(self.dataset("fit") if order is None else order) / world_size)
         return math.ceil(samples / self.batch_size)
 
     def scans_per_batch(self, world_size: int) -> float:
@@ -242,6 +250,11 @@ class ScanDataModule(pl.LightningDataModule):
 
     def _sizes(self) -> Int64[np.ndarray, " scans"]:
         """Estimate the voxels of each training scan with its mixes; see `clusterseg.data.budget`."""
+        if self.order() is not None:
+            raise UserError(
+                f"data.batch_voxels={self.batch_voxels}: fills batches from an epoch of every scan once, not from one of "
+                "proportions; set data.batch_size instead, or no share and no epoch_scans"
+            )
         dataset = self.dataset("fit")
         counts = ensure_counts(self._cache_folder(), dataset.scan_ids, dataset.read, self.voxel_size)
         return expected_sizes(counts, self.mixes, self._cap())

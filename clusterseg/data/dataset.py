@@ -86,16 +86,18 @@ class ScanDataset(Dataset[Sample]):
 
         Args:
             key: (epoch, index, second), where `second` is the index of the scan to mix with; (epoch, index) takes the
-                second scan from `partners`; an index alone means epoch 0. A fourth number is a cap on its voxels beside
-                `max_voxels`.
+                second scan from `partners`; an index alone means epoch 0. An index of at least `len(self)` is a further
+                draw of the scan `index % len(self)`, with an augmentation of its own. A fourth number is a cap on its
+                voxels beside `max_voxels`.
 
         Raises:
             UserError: The scan cannot be read, has an unknown label, no finite point, or spans too many voxels.
         """
         epoch, index, *more = key if isinstance(key, tuple) else (0, key)
         second, caps = more[:1], [cap for cap in (self.max_voxels, *more[1:]) if cap is not None]
-        scan_id = self.scan_ids[index]
-        points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
+        scan = index % len(self)
+        scan_id = self.scan_ids[scan]
+        points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(scan)
         with naming(self.reader.source(scan_id)):
             return build_sample(
                 points,
@@ -152,9 +154,10 @@ class ScanDataset(Dataset[Sample]):
 
         Mixes use a separate random stream: the transforms draw the same numbers with and without mixes.
         """
-        scan, other = self.labelled(index), None
+        number = index % len(self)
+        scan, other = self.labelled(number), None
         if any(mix.needs_other for mix in self.mixes):
-            other = self.labelled(int(partners(self.seed, epoch, len(self))[index]) if second is None else second)
+            other = self.labelled(int(partners(self.seed, epoch, len(self))[number]) if second is None else second)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(1,)))
         for mix in self.mixes:
             scan = mix(scan, other, rng)
@@ -170,7 +173,7 @@ class ScanDataset(Dataset[Sample]):
 
     def _warn_invalid(self, source: str, points: Points) -> None:
         finite = np.isfinite(points)
-        if finite.all() or source in self._warned:
+        if finite.all() or self.reader.no_return or source in self._warned:
             return
         self._warned.add(source)
         count = int((~finite.all(axis=1)).sum())

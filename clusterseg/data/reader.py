@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -33,6 +34,7 @@ class Reader(ABC):
     Attributes:
         features: Names of the columns of `Scan.points`. The first three are x, y, z; remission, if there is one, is
             scaled to 0..1.
+        no_return: Whether rows without a return are usual. Their x, y, z are NaN, of which there is no warning.
 
     Examples:
         >>> class Numpy(Reader):
@@ -48,6 +50,7 @@ class Reader(ABC):
     """
 
     features: tuple[str, ...] = ("x", "y", "z", "remission")
+    no_return: ClassVar[bool] = False
 
     @abstractmethod
     def scans(self, split: str) -> Sequence[str]:

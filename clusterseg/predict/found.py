@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from clusterseg.data.clouds import SUFFIXES
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import SUFFIXES
 from clusterseg.predict.record import RECORD, written_files
 
 # System folders, and the occupancy grids of semantic scene completion, which also end with .bin.

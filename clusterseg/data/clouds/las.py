@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from clusterseg.data.clouds.cloud import Cloud
+from clusterseg.data.clouds.unlaz import unlaz
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import Cloud
-from clusterseg.predict.clouds.unlaz import unlaz
 
 _RATIO = 300  # maximum compression ratio; a header that implies more is wrong
 _SPARE = 64 << 20  # bytes of points that are accepted from any file

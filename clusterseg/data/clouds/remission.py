@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from clusterseg.data.clouds.cloud import Cloud
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import Cloud
 
 _REMEDY = "set remission=VALUE, the value that means full reflection (or remission=1 if it is right as it is)"
 _DARK = 0.02  # if 99 % of the values are lower, the scale is hardly 0..1

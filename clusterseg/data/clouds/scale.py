@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from clusterseg.data.clouds import Layout, read_cloud
+from clusterseg.data.clouds.remission import Spread, common_scale, describe, spread
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import Layout, read_cloud
-from clusterseg.predict.clouds.remission import Spread, common_scale, describe, spread
 
 log = logging.getLogger("clusterseg")
 _PROBES = 8

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from clusterseg.data.clouds.cloud import Cloud, from_fields
+from clusterseg.data.clouds.ply_body import read_vertices
+from clusterseg.data.clouds.ply_header import TYPES, read_header
 from clusterseg.data.scan import naming
-from clusterseg.predict.clouds.cloud import Cloud, from_fields
-from clusterseg.predict.clouds.ply_body import read_vertices
-from clusterseg.predict.clouds.ply_header import TYPES, read_header
 
 
 def read_ply(path: Path) -> Cloud:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from clusterseg.data.clouds.cloud import Cloud, from_fields
+from clusterseg.data.clouds.layout import FORMATS, Layout
 from clusterseg.data.scan import naming, read_scan
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import Cloud, from_fields
-from clusterseg.predict.clouds.layout import FORMATS, Layout
 
 _FEW = 20  # fewer points are too few for a decision
 _SAMPLED = 20_000  # points used to detect the number of columns

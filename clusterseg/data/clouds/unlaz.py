@@ -1,4 +1,4 @@
-"""Decompress a .laz file in a separate process: `python -m clusterseg.predict.clouds.unlaz SOURCE TARGET BYTES`.
+"""Decompress a .laz file in a separate process: `python -m clusterseg.data.clouds.unlaz SOURCE TARGET BYTES`.
 
 The decompressor trusts a damaged file's sizes, and aborts the process when memory runs out. A separate process with a
 memory limit confines this; the file is then refused.
@@ -29,7 +29,7 @@ def unlaz(source: Path, target: Path, point_bytes: int) -> None:
     Raises:
         UserError: It is damaged.
     """
-    command = [sys.executable, "-m", "clusterseg.predict.clouds.unlaz", str(source), str(target), str(point_bytes)]
+    command = [sys.executable, "-m", "clusterseg.data.clouds.unlaz", str(source), str(target), str(point_bytes)]
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path, "RUST_BACKTRACE": "0", "OPENBLAS_NUM_THREADS": "1"}
     limit = _SECONDS + point_bytes / _SPEED

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from clusterseg.data.clouds.origin import find_offset
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.origin import find_offset
 
 REMISSION_NAMES = ("remission", "intensity", "reflectance", "reflectivity", "scalar_intensity", "i")
 FEATURES = ("x", "y", "z", "remission")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from clusterseg.data.clouds.numbers import parse_numbers
+from clusterseg.data.clouds.ply_header import Element, PlyHeader
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.numbers import parse_numbers
-from clusterseg.predict.clouds.ply_header import Element, PlyHeader
 
 
 def read_vertices(body: bytes, header: PlyHeader) -> dict[str, np.ndarray]:

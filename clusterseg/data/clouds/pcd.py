@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from clusterseg.data.clouds.cloud import Cloud, from_fields
+from clusterseg.data.clouds.lzf import decompress
+from clusterseg.data.clouds.numbers import parse_numbers
+from clusterseg.data.clouds.pcd_header import PcdHeader, read_header
 from clusterseg.data.scan import naming
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import Cloud, from_fields
-from clusterseg.predict.clouds.lzf import decompress
-from clusterseg.predict.clouds.numbers import parse_numbers
-from clusterseg.predict.clouds.pcd_header import PcdHeader, read_header
 
 
 def read_pcd(path: Path) -> Cloud:

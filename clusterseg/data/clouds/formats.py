@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from clusterseg.data.clouds.cloud import Cloud
+from clusterseg.data.clouds.las import read_las
+from clusterseg.data.clouds.layout import Layout
+from clusterseg.data.clouds.pcd import read_pcd
+from clusterseg.data.clouds.ply import read_ply
+from clusterseg.data.clouds.raw import read_bin, read_npy
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import Cloud
-from clusterseg.predict.clouds.las import read_las
-from clusterseg.predict.clouds.layout import Layout
-from clusterseg.predict.clouds.pcd import read_pcd
-from clusterseg.predict.clouds.ply import read_ply
-from clusterseg.predict.clouds.raw import read_bin, read_npy
 
 
 def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from clusterseg.data.clouds.cloud import FEATURES, Cloud, from_fields
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.cloud import FEATURES, Cloud, from_fields
 
 # The float32 columns of data sets' .bin files. nuScenes: intensity in 0..255. Waymo: as mmdetection3d converts it.
 FORMATS: Mapping[str, tuple[str, ...]] = {
