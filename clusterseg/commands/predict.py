@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from clusterseg.build.ensemble import Networks, read_networks
 from clusterseg.build.evaluation import precision_of, trusted
 from clusterseg.build.refusals import check_trainer
 from clusterseg.build.trainer import eval_trainer
+from clusterseg.config.signatures import require
 from clusterseg.data.clouds import choose_layout, read_cloud
+from clusterseg.data.clouds.bag import is_message
 from clusterseg.data.clouds.origin import check_origin
 from clusterseg.data.clouds.scale import choose_remission_scale
 from clusterseg.distributed import gather_objects, rank
 from clusterseg.errors import UserError
 from clusterseg.predict.cloud_data import CloudData, CloudDataset
+from clusterseg.predict.labelled_bag import bag_files, write_labelled
 from clusterseg.predict.left_out import LeftOut, report
 from clusterseg.predict.output import OutputFolder
 from clusterseg.predict.prediction import PredictionTask
@@ -50,17 +54,21 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     check_trainer(config)
     check_invalid(config.invalid)
     check_origin(_plain(config.origin))
-    targets = plan(Path(config.input).expanduser(), Path(config.output).expanduser())
+    require(config, topic=str | None, bag=bool)
+    targets = plan(Path(config.input).expanduser(), Path(config.output).expanduser(), config.topic)
     networks = read_networks(config.ckpt, trusted(config))
     features = networks.features
-    layout = choose_layout(_plain(config.columns), config.format, features)
+    layout = replace(choose_layout(_plain(config.columns), config.format, features), topic=config.topic)
     if config.strict:
         for file in targets:
             read_cloud(file, layout)
     scale = choose_remission_scale(list(targets), config.remission, layout)
     endings = (".label", ".ply") if config.ply else (".label",)
     wanted = [target.with_suffix(ending) for target in targets.values() for ending in endings]
-    output = OutputFolder(Path(config.output).expanduser(), targets, wanted)
+    bags = bag_files(targets) if config.bag else {}
+    wanted += [file for files in bags.values() for file in files]
+    inputs = dict.fromkeys((*targets, *(file.parent for file in targets if is_message(file))))
+    output = OutputFolder(Path(config.output).expanduser(), inputs, wanted)
     with output.claimed(settings(config, networks, features, scale)) if _is_first() else nullcontext():
         done = {file: all(target.with_suffix(end).is_file() for end in endings) for file, target in targets.items()}
         todo = [file for file in targets if not done[file]]
@@ -68,6 +76,9 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         writer = CloudWriter(output, targets, networks.label_map, config.ply, layout, config.invalid)
         dataset = CloudDataset(todo, networks.voxel_size, scale, features, layout, _plain(config.origin), config.strict)
         left_out = run(config, networks, dataset, writer) if todo else []
+        for recording, files in bags.items() if rank() == 0 else ():
+            if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
+                write_labelled(output, recording, config.topic, targets, networks.label_map)
     log.info("labels are in %s", config.output)
     if left_out:
         raise UserError(report(left_out, len(targets)))
@@ -111,6 +122,7 @@ def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], 
         "features": list(features),
         "columns": _plain(config.columns),
         "format": config.format,
+        "topic": config.topic,
         "origin": _plain(config.origin),
         "invalid": config.invalid,
     }

@@ -116,20 +116,7 @@ class ScanDataset(Dataset[Sample]):
         Raises:
             UserError: It cannot be read, or its arrays are inconsistent.
         """
-        scan_id = self.scan_ids[index]
-        scan = self.reader.read(scan_id)
-        columns = len(self.reader.features)
-        points = scan.points
-        if points.ndim != 2 or points.shape[1] != columns or points.dtype != np.float32 or not len(points):
-            raise UserError(
-                f"{scan_id}: {type(self.reader).__name__} returned points {points.shape} of {points.dtype}; expected "
-                f"(points, {columns}) of float32, one column for each of {', '.join(self.reader.features)}"
-            )
-        if scan.labels is not None and scan.labels.shape != (len(points),):
-            raise UserError(
-                f"{scan_id}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points"
-            )
-        return scan
+        return read_checked(self.reader, self.scan_ids[index])
 
     def labelled(self, index: int) -> LabelledScan:
         """Return a scan with its train ids and instance numbers.
@@ -178,3 +165,24 @@ class ScanDataset(Dataset[Sample]):
         self._warned.add(source)
         count = int((~finite.all(axis=1)).sum())
         logger.warning("%s: %d of %d points have values that are NaN or infinite", source, count, len(points))
+
+
+def read_checked(reader: Reader, scan_id: str) -> Scan:
+    """Read a scan and check its arrays.
+
+    Raises:
+        UserError: It cannot be read, or its arrays are inconsistent.
+    """
+    scan = reader.read(scan_id)
+    columns = len(reader.features)
+    points = scan.points
+    if points.ndim != 2 or points.shape[1] != columns or points.dtype != np.float32 or not len(points):
+        raise UserError(
+            f"{scan_id}: {type(reader).__name__} returned points {points.shape} of {points.dtype}; expected "
+            f"(points, {columns}) of float32, one column for each of {', '.join(reader.features)}"
+        )
+    if scan.labels is not None and scan.labels.shape != (len(points),):
+        raise UserError(
+            f"{scan_id}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points"
+        )
+    return scan

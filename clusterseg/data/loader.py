@@ -170,13 +170,13 @@ def _common(batch_size: int, num_workers: int, pin_memory: bool, persistent_work
         "collate_fn": collate_and_send,
         "pin_memory": pin_memory and torch.cuda.is_available(),
         "persistent_workers": persistent_workers and num_workers > 0,
-        "worker_init_fn": _start_worker,
+        "worker_init_fn": start_worker,
         # A separate generator: a loader must not advance the global random state, which a resume restores.
         "generator": torch.Generator(),
     }
 
 
-def _start_worker(worker: int) -> None:
+def start_worker(worker: int) -> None:
     """Set up a worker: one thread, and ignore the first SIGTERM.
 
     After SIGTERM the run saves and ends at its next optimiser step, and needs batches until then. A run that ends its

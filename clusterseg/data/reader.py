@@ -71,6 +71,17 @@ class Reader(ABC):
             UserError: The file is missing or damaged.
         """
 
+    def listed(self, split: str) -> Sequence[str]:
+        """List the scans of a split with as few checks as possible.
+
+        `clusterseg check` reads these, so that it reports every defect of a data set and not only the first. Override
+        it where `scans` refuses a data set for a file that `read` would name.
+
+        Raises:
+            UserError: There is nothing to list.
+        """
+        return self.scans(split)
+
     def has_split(self, split: str) -> bool:
         """Return whether a split has scans. Override it if this is known without reading the disk."""
         return bool(self.scans(split))

@@ -42,13 +42,25 @@ class SemanticKittiReader(Reader):
         Raises:
             UserError: A sequence or a label is missing, or a file has an impossible size.
         """
+        return self._list(split, check=True)
+
+    def listed(self, split: str) -> Sequence[str]:
+        """List scans without a look at sizes and missing labels.
+
+        Raises:
+            UserError: A sequence is missing or has no scans.
+        """
+        return self._list(split, check=False)
+
+    def _list(self, split: str, check: bool) -> Sequence[str]:
         names = tuple(find_sequences(self.root)) if split == "all" else self.sequences[split]
         key = f"data.sequences.{split}"
         if not names:
             raise UserError(f"{key}: no sequences to load; list them, as {key}=[08]")
-        listed = {f.scan_id: f for f in list_scans(self.root, names, key, require_labels=split in ("train", "val"))}
-        self._files |= listed
-        return list(listed)
+        labels = split in ("train", "val")
+        found = {f.scan_id: f for f in list_scans(self.root, names, key, require_labels=labels, check=check)}
+        self._files |= found
+        return list(found)
 
     def read(self, scan_id: str) -> Scan:
         """Read a scan listed by `scans`."""

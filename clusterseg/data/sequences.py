@@ -89,7 +89,7 @@ def _sequence_folders(root: Path) -> list[Path]:
 
 
 def list_scans(
-    root: str | os.PathLike[str], sequences: Iterable[str], key: str, require_labels: bool
+    root: str | os.PathLike[str], sequences: Iterable[str], key: str, require_labels: bool, check: bool = True
 ) -> list[ScanFiles]:
     """List the scans of sequences, in order, after checking the size of each file.
 
@@ -98,6 +98,7 @@ def list_scans(
         sequences: Names of sequence folders.
         key: The config key that takes an explicit list of sequences, for errors.
         require_labels: Whether a scan without a label is an error.
+        check: False lists the files without a look at their sizes or at missing labels.
 
     Raises:
         UserError: A sequence is missing or has no scans; a label is missing; a file has an impossible size.
@@ -116,7 +117,7 @@ def list_scans(
         raise UserError(
             f"data.root={root}: sequences {', '.join(missing)} are missing; present: {', '.join(present)}. {hint}"
         )
-    return [files for name in wanted for files in _scans_of(present[name], require_labels)]
+    return [files for name in wanted for files in _scans_of(present[name], require_labels, check)]
 
 
 def _as_number(name: str) -> str | None:
@@ -132,34 +133,36 @@ def _quoted(name: str) -> str:
     return name if _as_number(name) == name or not re.fullmatch(r"[\d_.e+-]+", name) else f"'{name}'"
 
 
-def _scans_of(sequence: Path, require_labels: bool) -> list[ScanFiles]:
-    scans = _sizes(sequence / "velodyne", ".bin")
-    labels = _sizes(sequence / "labels", ".label")
+def _scans_of(sequence: Path, require_labels: bool, check: bool) -> list[ScanFiles]:
+    scans = _sizes(sequence / "velodyne", ".bin", check)
+    labels = _sizes(sequence / "labels", ".label", check)
     if not scans:
         raise UserError(f"{sequence / 'velodyne'}: no .bin files; download the scans of sequence {sequence.name}")
     listed = []
     for frame, size in scans.items():
         scan = sequence / "velodyne" / f"{frame}.bin"
         label = sequence / "labels" / f"{frame}.label"
-        num_points = check_scan_size(scan, size)
-        if frame in labels:
-            check_label_size(label, labels[frame], num_points)
-        elif require_labels:
-            raise UserError(
-                f"{label}: no label for {scan}, and training and validation need one per scan; "
-                "download the labels, or remove the scan"
-            )
+        if check:
+            num_points = check_scan_size(scan, size)
+            if frame in labels:
+                check_label_size(label, labels[frame], num_points)
+            elif require_labels:
+                raise UserError(
+                    f"{label}: no label for {scan}, and training and validation need one per scan; "
+                    "download the labels, or remove the scan"
+                )
         listed.append(ScanFiles(f"{sequence.name}/{frame}", scan, label if frame in labels else None))
     return listed
 
 
-def _sizes(folder: Path, suffix: str) -> dict[str, int]:
-    """Return the size in bytes of every file with a suffix, by its stem, in ascending order."""
+def _sizes(folder: Path, suffix: str, check: bool) -> dict[str, int]:
+    """Return the size in bytes of every file with a suffix, by its stem, in ascending order; 0 without `check`."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.name.endswith(suffix) and not entry.name.startswith(".")]
-        return {entry.name[: -len(suffix)]: _size(entry) for entry in sorted(found, key=lambda e: e.name)}
+        ordered = sorted(found, key=lambda entry: entry.name)
+        return {entry.name[: -len(suffix)]: _size(entry) if check else 0 for entry in ordered}
 
 
 def _size(entry: os.DirEntry[str]) -> int:

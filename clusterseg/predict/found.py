@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clusterseg.data.clouds import SUFFIXES
+from clusterseg.data.clouds.bag import METADATA, is_folder
+from clusterseg.data.clouds.bag import SUFFIXES as RECORDINGS
 from clusterseg.errors import UserError
 from clusterseg.predict.record import RECORD, written_files
 
@@ -19,8 +21,8 @@ log = logging.getLogger("clusterseg")
 def find_clouds(source: Path, output: Path) -> list[Path]:
     """Find the point clouds of a file or folder, in order; links are followed, each folder is read once.
 
-    Hidden files, `FOREIGN_FOLDERS` and files written by predictions are skipped. Broken links are listed, so that
-    reading them reports the error.
+    A recording of ROS is one entry: its file, or the folder of one of ROS 2. Hidden files, `FOREIGN_FOLDERS` and files
+    written by predictions are skipped. Broken links are listed, so that reading them reports the error.
 
     Args:
         source: A file, or a folder with files at any depth.
@@ -29,7 +31,7 @@ def find_clouds(source: Path, output: Path) -> list[Path]:
     Raises:
         UserError: There is nothing to read, or a folder cannot be read.
     """
-    if source.is_file():
+    if source.is_file() or is_folder(source):
         return [source]
     if not source.is_dir():
         raise UserError(f"input={source}: no such file or folder; give a point cloud or a folder of them")
@@ -40,12 +42,15 @@ def find_clouds(source: Path, output: Path) -> list[Path]:
             written |= written_files(folder)
     for folder, name in _walk(source):
         path = folder / name
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES and name != METADATA:
             continue
+        is_description = name == METADATA
+        if (is_description or path.suffix.lower() in RECORDINGS) and is_description != is_folder(folder):
+            continue  # a folder of ROS 2 is found by its description, its files are not found one by one
         if name.startswith(".") or os.path.join(os.path.realpath(folder), name) in written:
             passed += 1
         else:
-            files.append(path)
+            files.append(folder if is_description else path)
     if passed:
         log.info("passed over %d files that are hidden or were written by predictions", passed)
     if not files:

@@ -72,12 +72,7 @@ class OutputFolder:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
-            if target in self._ours:
-                os.replace(temporary, target)
-            else:
-                _put(temporary, target)
-        except FileExistsError:
-            raise UserError(f"{target}: another program wrote it meanwhile; choose another output folder") from None
+            self.put(temporary, target)
         except OSError as error:
             raise UserError(
                 f"{target}: cannot be written ({error.strerror}); choose a folder that you may write, on a disk with "
@@ -86,6 +81,22 @@ class OutputFolder:
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+    def put(self, temporary: Path, target: Path) -> None:
+        """Give a finished temporary file its name; never replace a file that another program has created.
+
+        Raises:
+            UserError: Such a file exists.
+            OSError: The file cannot be written.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if target in self._ours:
+                os.replace(temporary, target)
+            else:
+                _put(temporary, target)
+        except FileExistsError:
+            raise UserError(f"{target}: another program wrote it meanwhile; choose another output folder") from None
 
     def _refuse_foreign(self) -> None:
         read = {_identity(path) for path in self.inputs}

@@ -50,9 +50,21 @@ class StreetsReader(SemanticKittiReader):
         Raises:
             UserError: The streets cannot be written, or a sequence is missing.
         """
+        self._generate()
+        return super().scans(split)
+
+    def listed(self, split: str) -> Sequence[str]:
+        """List the scans of a split without checks; see `SemanticKittiReader.listed`.
+
+        Raises:
+            UserError: The streets cannot be written, or a sequence is missing.
+        """
+        self._generate()
+        return super().listed(split)
+
+    def _generate(self) -> None:
         if not holds_sequences(self.root):
             self.root = ensure_streets(os.fspath(self.root), self.recipe, workers=self.workers)
-        return super().scans(split)
 
     def modes(self, scan_id: str) -> Mapping[int, int] | None:
         """Return the shape that each instance was drawn as."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clusterseg.data.clouds import bag
 from clusterseg.data.clouds.cloud import Cloud
 from clusterseg.data.clouds.las import read_las
 from clusterseg.data.clouds.layout import Layout
@@ -17,23 +18,20 @@ from clusterseg.errors import UserError
 
 
 def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
-    """Read .bin, .npy, .pcd, .ply, .las or .laz.
+    """Read .bin, .npy, .pcd, .ply, .las, .laz, or a message of a recording.
 
     Args:
-        path: The file.
-        layout: The columns of .bin and .npy files; None takes x, y, z, remission as float32.
+        path: The file, or the path of a message (see `bag.list_messages`).
+        layout: The columns of .bin and .npy files and the topic of recordings; None takes x, y, z, remission as
+            float32, and the only topic.
 
     Raises:
         UserError: The file is of another kind, missing, damaged, or has no points.
     """
-    if path.suffix.lower() not in _READERS:
-        raise UserError(f"{path}: cannot read {path.suffix or 'files without an ending'}; expected one of {SUFFIXES}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check input")
+    reader = _reader(path)
     try:
-        _refuse_stand_ins(path)
         with np.errstate(all="ignore"):  # extreme values stay unchanged
-            cloud = _READERS[path.suffix.lower()](path, layout or Layout())
+            cloud = reader(path, layout or Layout())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions and the disk") from None
     except MemoryError:
@@ -41,6 +39,24 @@ def read_cloud(path: Path, layout: Layout | None = None) -> Cloud:
     if not len(cloud.xyz):
         raise UserError(f"{path}: holds no point; remove it")
     return cloud
+
+
+def _reader(path: Path) -> Callable[[Path, Layout], Cloud]:
+    """Return the reader of a path, which must exist."""
+    if bag.is_message(path):
+        return lambda path, layout: bag.read_message(path, layout.topic)
+    if bag.is_folder(path):
+        return _READERS[bag.SUFFIXES[0]]
+    if path.suffix.lower() not in _READERS:
+        raise UserError(f"{path}: cannot read {path.suffix or 'files without an ending'}; expected one of {SUFFIXES}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check input")
+    return _read_file
+
+
+def _read_file(path: Path, layout: Layout) -> Cloud:
+    _refuse_stand_ins(path)
+    return _READERS[path.suffix.lower()](path, layout)
 
 
 def _refuse_stand_ins(path: Path) -> None:
@@ -64,5 +80,6 @@ _READERS: dict[str, Callable[[Path, Layout], Cloud]] = {
     ".ply": lambda path, _: read_ply(path),
     ".las": lambda path, _: read_las(path),
     ".laz": lambda path, _: read_las(path),
+    **dict.fromkeys(bag.SUFFIXES, lambda path, layout: bag.refuse(path, layout.topic)),
 }
 SUFFIXES = tuple(_READERS)

@@ -29,11 +29,13 @@ class Layout:
         columns: Names of the columns, or None if the user gave none.
         features: Input columns of the network; an array with as many columns has these.
         remission_scale: The remission that maps to 1, if the named data set documents it.
+        topic: The topic of recordings to read; None if the user named none.
     """
 
     columns: tuple[str, ...] | None = None
     features: tuple[str, ...] = FEATURES
     remission_scale: float | None = None
+    topic: str | None = None
 
     def cloud(self, rows: np.ndarray) -> Cloud:
         """Build a cloud from an array (points, columns).
