@@ -21,6 +21,7 @@ from clusterseg.metrics import Scores
 from clusterseg.predict.metrics import Tally
 from clusterseg.predict.packing import LabelWriter, conclude, pack
 from clusterseg.predict.prediction import PredictedScan, PredictionTask, Sink
+from clusterseg.predict.validate import track_of
 from clusterseg.predict.voter import Voter
 from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config
@@ -92,7 +93,7 @@ def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]
         write(result, tally, scans, gallery, run_dir)
         log_to_wandb(config, result, scans, gallery, run_dir)
         if config.split == "test":
-            submit(data.reader, scan_ids, run_dir)
+            submit(data.reader, scan_ids, run_dir, track_of(label_map))
     return result
 
 
@@ -123,13 +124,13 @@ def log_to_wandb(
         gallery.log(logger, scans, means)
 
 
-def submit(reader: Reader, scan_ids: list[str], run_dir: Path) -> None:
+def submit(reader: Reader, scan_ids: list[str], run_dir: Path, track: str) -> None:
     """Pack the benchmark's submission and check it; for other data sets leave the label files as they are."""
     if not isinstance(reader, SemanticKittiReader):
         log.info("labels are in %s", run_dir / "submission")
         return
     pack(run_dir / "submission", map(reader.prediction_name, scan_ids), run_dir / "submission.zip")
-    conclude(run_dir / "submission.zip", reader.root)
+    conclude(run_dir / "submission.zip", reader.root, track)
 
 
 def as_text(result: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from clusterseg.data.augment.labelled import LabelledScan, Mix
 from clusterseg.data.augment.partners import partners
-from clusterseg.data.augment.read import labelled
+from clusterseg.data.augment.read import all_points, all_targets, labelled
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.reader import Reader, Scan
 from clusterseg.data.sample import Sample, build_sample
@@ -45,6 +45,8 @@ class ScanDataset(Dataset[Sample]):
         max_scans: Only the first so many scans; None for all.
         keep_points: Whether samples contain the points as on disk; with mixes, the mixed points before any transform.
         mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
+        train_on_context: Whether the points of a scan's context are points of the sample, as in training; otherwise
+            they only have voxels. See `Scan`.
 
     Raises:
         UserError: The reader lists no scan, or finds a defect in the data set.
@@ -63,6 +65,7 @@ class ScanDataset(Dataset[Sample]):
         max_scans: int | None = None,
         keep_points: bool = False,
         mixes: Sequence[Mix] = (),
+        train_on_context: bool = False,
     ) -> None:
         self.reader = reader
         self.split = split
@@ -73,6 +76,7 @@ class ScanDataset(Dataset[Sample]):
         self.seed = seed
         self.keep_points = keep_points
         self.mixes = tuple(mixes)
+        self.train_on_context = train_on_context
         self.scan_ids: list[str] = list(reader.scans(split))[:max_scans]
         if not self.scan_ids:
             raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
@@ -93,7 +97,7 @@ class ScanDataset(Dataset[Sample]):
         """
         epoch, index, *second = key if isinstance(key, tuple) else (0, key)
         scan_id = self.scan_ids[index]
-        points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
+        points, targets, own = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
         with naming(self.reader.source(scan_id)):
             return build_sample(
                 points,
@@ -104,6 +108,7 @@ class ScanDataset(Dataset[Sample]):
                 transforms=self.transforms,
                 rng=np.random.default_rng([self.seed, epoch, index]),
                 keep_points=self.keep_points,
+                num_points=own,
             )
 
     def read(self, index: int) -> Scan:
@@ -114,6 +119,12 @@ class ScanDataset(Dataset[Sample]):
         """
         scan_id = self.scan_ids[index]
         scan = self.reader.read(scan_id)
+        self._check_arrays(scan_id, scan)
+        if scan.context is not None:
+            self._check_arrays(f"context of {scan_id}", scan.context)
+        return scan
+
+    def _check_arrays(self, scan_id: str, scan: Scan) -> None:
         columns = len(self.reader.features)
         points = scan.points
         if points.ndim != 2 or points.shape[1] != columns or points.dtype != np.float32 or not len(points):
@@ -125,10 +136,9 @@ class ScanDataset(Dataset[Sample]):
             raise UserError(
                 f"{scan_id}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points"
             )
-        return scan
 
     def labelled(self, index: int) -> LabelledScan:
-        """Return a scan with its train ids and instance numbers.
+        """Return a scan, its context included, with train ids and instance numbers.
 
         Raises:
             UserError: As `read`; a label is unknown; or labels are missing from a split that needs them.
@@ -137,16 +147,16 @@ class ScanDataset(Dataset[Sample]):
         with naming(self.reader.source(self.scan_ids[index], "labels")):
             return labelled(scan, self.label_map)
 
-    def _plain(self, index: int) -> tuple[Points, Targets | None]:
-        """Return the points of a scan as on disk and their train ids, or None without labels."""
+    def _plain(self, index: int) -> tuple[Points, Targets | None, int]:
+        """Return points as on disk, their train ids or None without labels, and how many are the scan's own."""
         scan = self._read_for_split(index)
-        if scan.labels is None:
-            return scan.points, None
         with naming(self.reader.source(self.scan_ids[index], "labels")):
-            return scan.points, self.label_map.to_train(scan.labels)
+            targets = all_targets(scan, self.label_map)
+        points = all_points(scan)
+        return points, targets, len(points if self.train_on_context else scan.points)
 
-    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets]:
-        """Return points and train ids of a scan after the mixes, with a second scan if needed.
+    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets, int]:
+        """Return points, train ids and number of points of a scan after the mixes, with a second scan if needed.
 
         Mixes use a separate random stream: the transforms draw the same numbers with and without mixes.
         """
@@ -156,7 +166,7 @@ class ScanDataset(Dataset[Sample]):
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(1,)))
         for mix in self.mixes:
             scan = mix(scan, other, rng)
-        return scan.points, scan.targets
+        return scan.points, scan.targets, len(scan)
 
     def _read_for_split(self, index: int) -> Scan:
         """Read a scan; scans for training and validation must have labels."""
