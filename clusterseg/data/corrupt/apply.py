@@ -15,6 +15,7 @@ from clusterseg.data.corrupt.motion import motion_blur
 from clusterseg.data.corrupt.sensor import beam_missing, cross_sensor, crosstalk, incomplete_echo
 from clusterseg.data.corrupt.snow import snow
 from clusterseg.data.corrupt.wet_ground import wet_ground
+from clusterseg.data.multiscan import AGE
 from clusterseg.errors import UserError
 
 CORRUPTIONS: Mapping[str, Corruption] = {
@@ -69,3 +70,20 @@ def choose_corruptions(setting: Any) -> tuple[str, ...]:
         got = f"unknown {', '.join(unknown)}" if unknown else f"got {names}"
         raise UserError(f"corrupt: {got}; expected all, null, or names, each once, among {', '.join(CORRUPTIONS)}")
     return tuple(names)
+
+
+def check_corruptions(names: Sequence[str], about: About) -> None:
+    """Check that the data has the columns and classes that corruptions need.
+
+    Raises:
+        UserError: It lacks one.
+    """
+    if AGE in about.features:
+        raise UserError(
+            "corrupt: these corruptions are of single scans, and the network takes several in one (data.window); "
+            "leave corrupt out"
+        )
+    point = np.array([[10, 0, -1.7] + [0.5] * (len(about.features) - 3)], np.float32)
+    scan = LabelledScan(point, np.array([0]), np.array([0]))
+    for name in names:
+        CORRUPTIONS[name](scan, np.random.default_rng(0), 0, about)

@@ -29,6 +29,11 @@ class About:
     class_names: Sequence[str]
     features: Sequence[str] = ("x", "y", "z", "remission")
 
+    @property
+    def lit(self) -> list[int]:
+        """Columns of a remission in 0..1; none, or one."""
+        return [i for i, feature in enumerate(self.features) if feature in _REMISSION]
+
     def remission(self, name: str) -> int:
         """Return the column of the remission, which lies in 0..1.
 
@@ -38,13 +43,12 @@ class About:
         Raises:
             UserError: There is no such column.
         """
-        found = [i for i, feature in enumerate(self.features) if feature in _REMISSION]
-        if not found:
+        if not self.lit:
             raise UserError(
                 f"corrupt={name}: needs the remission of each point, and the data has {', '.join(self.features)}; "
                 "leave it out"
             )
-        return found[0]
+        return self.lit[0]
 
     def train_ids(self, name: str, classes: Sequence[str]) -> list[int]:
         """Return the train ids of those classes that the data set has.

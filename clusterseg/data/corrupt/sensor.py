@@ -44,14 +44,12 @@ def cross_sensor(scan: LabelledScan, rng: np.random.Generator, severity: int, ab
 def crosstalk(scan: LabelledScan, rng: np.random.Generator, severity: int, about: About) -> LabelledScan:
     """Displace a few points by pulses of another sensor: Gaussian noise of 3 m and of 3 in remission; ignored."""
     order = rng.permutation(len(scan))
-    noise = rng.standard_normal(scan.points.shape) * _CROSSTALK
+    noise = rng.standard_normal(scan.points.shape, dtype=np.float32) * np.float32(_CROSSTALK)
     rows = order[: int(_SHARE_CROSSTALK[severity] * len(scan))]
     points, targets = scan.points.copy(), scan.targets.copy()
-    points[rows] += noise[rows].astype(np.float32)
-    lit = [i for i, name in enumerate(about.features) if name in ("remission", "intensity")]
-    others = [i for i in range(3, points.shape[1]) if i not in lit]
-    points[np.ix_(rows, lit)] = points[np.ix_(rows, lit)].clip(0, 1)
-    points[np.ix_(rows, others)] = scan.points[np.ix_(rows, others)]
+    points[rows, :3] += noise[rows, :3]
+    for column in about.lit:
+        points[rows, column] = (points[rows, column] + noise[rows, column]).clip(0, 1)
     targets[rows] = IGNORE_INDEX
     return LabelledScan(points, targets, scan.instances)
 
