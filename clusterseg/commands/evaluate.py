@@ -121,7 +121,8 @@ def write(
     pictures = gallery.write(scans, run_dir) if scans else {}
     training_run = run_of(Path(result["checkpoints"][0]))
     title = f"Evaluation on {result['split']}"
-    corrupted = png(corrupted_figure(drawn, gallery.label_map.colours)) if drawn else None
+    shown = {"clean": scans[0]} | drawn if scans and drawn else {}
+    corrupted = png(corrupted_figure(shown, gallery.label_map.colours)) if shown else None
     write_report(run_dir / "report.html", title, result, confusion, pictures, training_run, corrupted)
     log.info("wrote metrics.json and report.html into %s", run_dir)
 

@@ -55,7 +55,10 @@ def write_report(
         body.append("<h2>Under corruptions</h2>" + robustness_html(found))
         body.append(image(png(robustness_figure(found)), "mIoU under corruptions"))
     if corrupted is not None:
-        body.append("<h3>A scan under the heaviest of each</h3>" + image(corrupted, "a scan under each corruption"))
+        body.append(
+            "<h3>A scan as it is, and under the heaviest of each; ignored points are grey</h3>"
+            + image(corrupted, "a scan under each corruption")
+        )
     if pictures:
         shown = "".join(image(picture, f"scan {name}") for name, picture in pictures.items())
         body.append(

@@ -70,8 +70,9 @@ def robustness_figure(found: Mapping[str, Any]) -> Figure:
         axes.bar(np.arange(len(names)) + (level - 1) * width, heights, width, color=colour, label=severity)
     axes.axhline(100 * found["clean"], color="#b3261e", linestyle="--", linewidth=1, label="clean")
     axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=9)
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])  # room for the legend
     axes.set_ylabel("mIoU, %")
-    axes.legend(fontsize=8, ncols=4, loc="lower left")
+    axes.legend(fontsize=8, ncols=4, loc="upper right")
     return figure
 
 
