@@ -21,6 +21,7 @@ from clusterseg.config.trusted import build_trusted, require_trusted
 from clusterseg.data.batch import Batch
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.label_map import load_label_map, shipped_maps
+from clusterseg.data.multiscan import AGE
 from clusterseg.errors import UserError
 from clusterseg.predict.views import View, choose_views
 
@@ -105,6 +106,7 @@ def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[s
     data = build_trusted(settings, trust, source, "data")
     if not isinstance(data, ScanDataModule):
         raise UserError(f"{source}: data is a {type(data).__name__}, expected a ScanDataModule")
+    require_features(data, networks, source)
     return data
 
 
@@ -138,12 +140,20 @@ def other_data(settings: Mapping[str, Any], networks: Networks, trust: Sequence[
     data = build_trusted(wanted, trust, "data", "data")
     if not isinstance(data, ScanDataModule):
         raise UserError(f"data._target_={settings['_target_']}: expected a ScanDataModule")
-    if data.inputs.features != networks.features:
-        raise UserError(
-            f"data has the channels {', '.join(data.inputs.features)}, ckpt={networks.paths[0]} takes "
-            f"{', '.join(networks.features)}; evaluate it on data with its own channels"
-        )
+    require_features(data, networks, f"ckpt={networks.paths[0]}")
     return data
+
+
+def require_features(data: ScanDataModule, networks: Networks, source: str) -> None:
+    """Check that the data has the channels that a network takes.
+
+    Raises:
+        UserError: It has others.
+    """
+    has, takes = tuple(data.reader.features), networks.features
+    if has != takes:
+        remedy = "leave data.window out" if AGE in (*has, *takes) else "evaluate it on data with the same channels"
+        raise UserError(f"{source} takes {', '.join(takes)}, the data has {', '.join(has)}; {remedy}")
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from clusterseg.build.evaluation import precision_of, trusted
 from clusterseg.build.refusals import check_trainer
 from clusterseg.build.trainer import eval_trainer
 from clusterseg.config.signatures import require
-from clusterseg.data.clouds import choose_layout, read_cloud
+from clusterseg.data.clouds import Layout, choose_layout, read_cloud
 from clusterseg.data.clouds.bag import is_message
 from clusterseg.data.clouds.origin import check_origin
 from clusterseg.data.clouds.scale import choose_remission_scale
+from clusterseg.data.multiscan import AGE
 from clusterseg.distributed import gather_objects, rank
 from clusterseg.errors import UserError
 from clusterseg.predict.cloud_data import CloudData, CloudDataset
@@ -59,6 +60,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     networks = read_networks(config.ckpt, trusted(config))
     features = networks.features
     layout = replace(choose_layout(_plain(config.columns), config.format, features), topic=config.topic)
+    refuse_single_scans(next(iter(targets)), layout)
     if config.strict:
         for file in targets:
             read_cloud(file, layout)
@@ -83,6 +85,27 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     if left_out:
         raise UserError(report(left_out, len(targets)))
     return {"files": len(targets), "predicted": len(todo), "before": len(targets) - len(todo)}
+
+
+def refuse_single_scans(first: Path, layout: Layout) -> None:
+    """Refuse files of one scan each if the network takes several scans.
+
+    Raises:
+        UserError: The network takes the age of each point, which the first file does not have.
+    """
+    if AGE not in layout.features:
+        return
+    try:
+        cloud = read_cloud(first, layout)
+    except UserError:  # reported with the others
+        return
+    if AGE not in cloud.fields:
+        raise UserError(
+            f"{first}: has no field {AGE}; the network was trained on several scans in one (data.window), and predict "
+            "labels one file at a time: label a sequence with its poses by python evaluate.py ckpt=PATH split=test "
+            f"data.root=DIR data.sequences.test=[NN], or give files of merged scans with a field {AGE}, the seconds "
+            f"from a point's scan to the newest (columns=[x,y,z,remission,{AGE}] for .bin and .npy)"
+        )
 
 
 def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter) -> list[LeftOut]:

@@ -229,7 +229,11 @@ class ScanDataModule(pl.LightningDataModule):
     def _list(self, split: str) -> ScanDataset:
         if split not in ("fit", *SPLITS):
             raise UserError(f"split={split}: no such split; choose one of {', '.join(SPLITS)}")
-        training: dict[str, Any] = {"max_voxels": self._cap(), "transforms": self.transforms}
+        training: dict[str, Any] = {
+            "max_voxels": self._cap(),
+            "transforms": self.transforms,
+            "train_on_context": True,
+        }
         dataset = ScanDataset(
             self.reader,
             "train" if split == "fit" else split,
@@ -252,7 +256,7 @@ class ScanDataModule(pl.LightningDataModule):
         """Estimate the voxels of each training scan with its mixes; see `clusterseg.data.budget`."""
         if self.order() is not None:
             raise UserError(
-                f"data.batch_voxels={self.batch_voxels}: fills batches from an epoch of every scan once, not from one of "
+                f"data.batch_voxels={self.batch_voxels}: fills batches from every scan once, not from "
                 "proportions; set data.batch_size instead, or no share and no epoch_scans"
             )
         dataset = self.dataset("fit")
@@ -285,7 +289,7 @@ def _default_workers() -> int:
 
 
 class SemanticKittiDataModule(ScanDataModule):
-    """SemanticKITTI; see `SemanticKittiReader` for the first three settings and `ScanDataModule` for the others.
+    """SemanticKITTI; see `SemanticKittiReader` for root, protocol, sequences, window, `ScanDataModule` for the others.
 
     Raises:
         UserError: A setting is invalid.
@@ -297,6 +301,7 @@ class SemanticKittiDataModule(ScanDataModule):
         protocol: str = "train",
         sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
         label_map: str | dict[str, Any] = "semantickitti",
+        window: Positive = 1,
         **settings: Any,
     ) -> None:
-        super().__init__(SemanticKittiReader(root, protocol, sequences), label_map, **settings)
+        super().__init__(SemanticKittiReader(root, protocol, sequences, window), label_map, **settings)

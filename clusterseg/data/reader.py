@@ -19,10 +19,13 @@ class Scan:
         points: One row per point: x, y, z in metres in the sensor's frame (z up), then the reader's other features.
         labels: Raw label of each point, or None without labels. The low 16 bits are the class id, the bits above them
             an instance number (0: none).
+        context: Points of other scans in this scan's frame, with the same columns. A network sees them and trains on
+            them; they are neither scored nor written.
     """
 
     points: Float32[np.ndarray, "points channels"]
     labels: Integer[np.ndarray, " points"] | None = None
+    context: Scan | None = None
 
 
 class Reader(ABC):

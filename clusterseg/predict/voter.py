@@ -76,8 +76,18 @@ def see(batch: Batch, view: View, voxel_size: float) -> Batch:
     """
     assert batch.points is not None, "the data module was built without keep_points"
     scans = torch.split(batch.points.cpu(), batch.point_counts.tolist())
+    others = [scan[:0] for scan in scans]
+    if batch.context is not None and batch.context_counts is not None:
+        others = list(torch.split(batch.context, batch.context_counts.tolist()))
     samples = [
-        build_sample(points.numpy(), None, scan_id, voxel_size=voxel_size, transforms=[view])
-        for points, scan_id in zip(scans, batch.scan_ids, strict=True)
+        build_sample(
+            torch.cat([points, context]).numpy(),
+            None,
+            scan_id,
+            voxel_size=voxel_size,
+            transforms=[view],
+            num_points=len(points),
+        )
+        for points, context, scan_id in zip(scans, others, batch.scan_ids, strict=True)
     ]
     return collate(samples).to(batch.feats.device)
