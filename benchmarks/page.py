@@ -11,8 +11,8 @@ from benchmarks.tables import Table, machine_line
 
 HEADER = """# What things cost
 
-Made by `python -m benchmarks all --write docs/benchmarks.md`, in less than 12 minutes on two quiet cores; a single table
-is made anew by `python -m benchmarks NAME --write docs/benchmarks.md`. Not to be edited by hand.
+Made by `python -m benchmarks all --write docs/benchmarks.md`, in less than 12 minutes on two quiet cores; a single
+table is made anew by `python -m benchmarks NAME --write docs/benchmarks.md`. Not to be edited by hand.
 
 - Figures are medians over the rounds of one run. Every case has its turn in each round, and so have two yardsticks: a
   plain product of two matrices of 2,048 x 2,048 float32, and a copy of 256 MB. Shares compare a case with the

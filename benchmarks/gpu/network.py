@@ -40,6 +40,8 @@ def network(setup: Setup, report: Report) -> None:
             if kind == "bfloat16" and engine in ("torchsparse", "spconv"):
                 continue  # neither offers it
             for what, call, flop in _calls(setup, engine):
+                if setup.rehearse and kind == "bfloat16" and what != "evaluation":
+                    continue  # slow on a CPU
                 with report.guard(f"{what}, {engine}, {kind}"):
                     seconds, host, peak = _measure(call, kind, setup)
                     with precision(kind, setup.device):
@@ -93,7 +95,7 @@ def layers(setup: Setup, report: Report) -> None:
     rates = peak_rates(setup)
     scan = setup.scan.to(setup.device)
     for engine in (name for name in setup.usable() if name in ("native", "triton")):
-        for kind in ("float32", "bfloat16"):
+        for kind in ("float32", "bfloat16")[: 1 if setup.rehearse else 2]:
             with report.guard(f"{engine}, {kind}"):
                 model = build(setup.control, engine).to(setup.device)
                 with precision(kind, setup.device):

@@ -1,4 +1,4 @@
-"""Whole trainings on streets: an epoch with the head, resumed and repeated runs, NCCL; and whether the loader keeps up."""
+"""Whole trainings on streets: an epoch with the head, resumed and repeated runs, NCCL; does the loader keep up?"""
 
 from __future__ import annotations
 
