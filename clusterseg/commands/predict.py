@@ -17,6 +17,7 @@ from clusterseg.build.refusals import check_trainer
 from clusterseg.build.trainer import eval_trainer
 from clusterseg.distributed import gather_objects, rank
 from clusterseg.errors import UserError
+from clusterseg.predict.blocks import Blocks
 from clusterseg.predict.cloud_data import CloudData, CloudDataset
 from clusterseg.predict.clouds import choose_layout, read_cloud
 from clusterseg.predict.clouds.origin import check_origin
@@ -53,6 +54,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     targets = plan(Path(config.input).expanduser(), Path(config.output).expanduser())
     networks = read_networks(config.ckpt, trusted(config))
     features = networks.features
+    blocks = Blocks.of(config.block_voxels, config.overlap, networks.voxel_size)
     layout = choose_layout(_plain(config.columns), config.format, features)
     if config.strict:
         for file in targets:
@@ -67,20 +69,22 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         log.info("%d files, %d of them done before", len(targets), len(targets) - len(todo))
         writer = CloudWriter(output, targets, networks.label_map, config.ply, layout, config.invalid)
         dataset = CloudDataset(todo, networks.voxel_size, scale, features, layout, _plain(config.origin), config.strict)
-        left_out = run(config, networks, dataset, writer) if todo else []
+        left_out = run(config, networks, dataset, writer, blocks) if todo else []
     log.info("labels are in %s", config.output)
     if left_out:
         raise UserError(report(left_out, len(targets)))
     return {"files": len(targets), "predicted": len(todo), "before": len(targets) - len(todo)}
 
 
-def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter) -> list[LeftOut]:
+def run(
+    config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter, blocks: Blocks | None
+) -> list[LeftOut]:
     """Predict the clouds of a dataset; on rank 0 return the clouds of all ranks that failed.
 
     Raises:
         UserError: A setting is wrong, or the output cannot be written.
     """
-    voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size)
+    voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size, blocks)
     task = PredictionTask(voter, networks.label_map.num_classes, [writer])
     trainer = eval_trainer(config, precision_of(networks))
     trainer.predict(task, datamodule=CloudData(dataset, config.num_workers), return_predictions=False)
@@ -113,6 +117,7 @@ def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], 
         "format": config.format,
         "origin": _plain(config.origin),
         "invalid": config.invalid,
+        "blocks": None if config.block_voxels is None else [config.block_voxels, config.overlap],
     }
 
 
