@@ -35,7 +35,7 @@ def run(options: Options) -> list[Table]:
         ["network, way", "voxels", "s", "peak MB", "target"],
         notes=[
             "Copies of a scan in a square, each point moved by up to a metre so that most have a voxel of their own. "
-            f"Blocks of at most {limit:,} voxels with an overlap of 5 m; read, voxelise, predict, in a process of its own."
+            f"Blocks of at most {limit:,} voxels, overlap 5 m; read, voxelise, predict, in a process of its own."
         ],
     )
     with tempfile.TemporaryDirectory() as folder:

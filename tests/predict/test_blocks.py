@@ -149,9 +149,7 @@ def test_the_part_of_a_block() -> None:
         assert torch.equal(part.coords[:, 1:], given.coords[block.rows, 1:])
 
 
-@pytest.mark.parametrize(
-    "setting", ["block_voxels=10", "block_voxels=2.5", "overlap=-1", "overlap=a"]
-)
+@pytest.mark.parametrize("setting", ["block_voxels=10", "block_voxels=2.5", "overlap=-1", "overlap=a"])
 def test_a_wrong_setting_is_one_error(tiny_run: Path, tmp_path: Path, setting: str) -> None:
     config = configure(
         "predict",
