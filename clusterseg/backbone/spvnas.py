@@ -17,7 +17,10 @@ from clusterseg.backbone.drop_path import Rate
 from clusterseg.backbone.output import BackboneOutput
 from clusterseg.backbone.unet import SparseUNet
 from clusterseg.gradients import accept_row_gradients
-from clusterseg.sparse import SparseTensor, point_to_voxel, sparse_tensor, voxel_to_point
+from clusterseg.sparse import SparseTensor, build_ahead, point_to_voxel, sparse_tensor, voxel_to_point
+
+#: Strides at which points and voxels meet; at stride 1 they are the same.
+MEETINGS = (16, 4)
 
 
 class SPVNAS(SparseUNet):
@@ -65,6 +68,7 @@ class SPVNAS(SparseUNet):
             coords: (voxels, 4) distinct integers: batch, x, y, z in voxels.
         """
         x, _ = sparse_tensor(feats, coords, self.backend, self.workspace)
+        build_ahead(x.grid, MEETINGS)
         voxels = self.encode(x)
         skips, points = voxels[:-1], voxels[0].feats
 

@@ -55,6 +55,7 @@ class SparseUNet(Backbone):
 
     def encode(self, x: SparseTensor) -> list[SparseTensor]:
         """The voxels after the stem and after each stage down, strides 1, 2, 4, 8, 16."""
+        x.grid.build(len(self.downsample) + 1)
         voxels = [apply_layers(self.stem, x)]
         for stage in self.downsample:
             voxels.append(stage(voxels[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -42,6 +43,8 @@ class Grid:
         self._parents: dict[int, Tensor] = {}
         self._scans: dict[int, Tensor] = {}
         self._maps: dict[tuple[str, int], KernelMap] = {}
+        #: What is built ahead of its use, by kind and stride; taken out when it is used.
+        self.ahead: dict[tuple[str, int], Any] = {}
 
     def in_given_order(self, feats: Float[Tensor, "voxels channels"]) -> Float[Tensor, "voxels channels"]:
         """Features of the finest level in the order in which the voxels were given."""
@@ -70,6 +73,22 @@ class Grid:
             rows = self._parents[level][rows]
             level *= 2
         return rows
+
+    def build(self, levels: int) -> None:
+        """Build all maps of a U-Net before its layers run.
+
+        Their sizes depend on the data, so on a GPU the host waits for the device. Here it has little to wait for;
+        between layers it would wait for all that was launched before.
+
+        Args:
+            levels: Strides 1, 2, 4, ..., so many of them.
+        """
+        strides = [2**level for level in range(levels)]
+        for stride in strides:
+            self.backend.prepare(self.submanifold(stride))
+        for stride in strides[:-1]:
+            self.backend.prepare(self.down(stride))
+            self.backend.prepare(self.down(stride).transposed)
 
     def submanifold(self, stride: int) -> KernelMap:
         """The 3x3x3 map at `stride`."""
