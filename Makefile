@@ -1,8 +1,10 @@
 # Everything a fresh machine with Python 3.10 or newer needs: each target sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run tests; each takes up to 2 GB.
+PROCESSES ?= 2
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint docs setup clean
 
 setup: .venv/installed
 
@@ -22,14 +24,18 @@ demo: setup
 	@echo "Next:           $(BIN)/python train.py --help"
 	@echo "                $(BIN)/python train.py model=spvnas_cluster data.root=DIR   (DIR: SemanticKITTI)"
 
+# By file, for fixtures of a module are built once; the slowest files start first, see tests/conftest.py.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,49 +1,31 @@
-"""Engines side by side: `python benchmarks/engine.py SCAN.bin [--device cuda] [--engines native triton] ...`.
-
-A 3x3x3 convolution on the voxels of a scan: milliseconds of the forward pass and of forward and backward, best of the
-repeats, the speed on useful operations (pairs x inputs x outputs) as a share of a plain product of 4,096 x 4,096, and
-the largest difference from the native engine in float32, relative to its largest value. Kernel maps are built before.
-"""
+"""The engine: a 3x3x3 convolution on the voxels of a scan, and the building of its kernel maps."""
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from clusterseg.commands.profile import choose_device, read_voxels
-from clusterseg.errors import UserError
-from clusterseg.sparse import Workspace, sparse_tensor
-from clusterseg.sparse.backends import BACKENDS, get_backend
+from benchmarks.measure import CPU, interleave
+from benchmarks.options import Options
+from benchmarks.scans import Voxels, scan
+from benchmarks.tables import Table, percent
+from clusterseg.sparse import Grid, Workspace, sparse_tensor
+from clusterseg.sparse.backends import get_backend
 from clusterseg.sparse.kernel_map import KernelMap
 
-
-def best(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Shortest of the repeats in seconds, after two warm-up calls."""
-    times = []
-    for i in range(repeats + 2):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if i > 1:
-            times.append(time.perf_counter() - start)
-    return min(times)
+CHANNELS = (32, 96, 232)
+STRIDES = (1, 2, 4, 8, 16)
 
 
-def plain_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Multiply-accumulates a second of a plain matrix product."""
-    side = 4096 if device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return side**3 / best(lambda: a @ b, 5, device)
+def run(options: Options) -> list[Table]:
+    voxels = scan(options.data, options.quick)
+    return [_convolutions(options, voxels), _maps(options, voxels)]
 
 
 class Case:
-    """One engine, precision and width on one kernel map."""
+    """One engine, precision and width on one kernel map; the feature and weight values are the same for all."""
 
     def __init__(self, engine: str, dtype: torch.dtype, channels: int, kernel_map: KernelMap) -> None:
         self.engine, self.map, self.workspace = get_backend(engine), kernel_map, Workspace()
@@ -66,41 +48,73 @@ class Case:
             return self.forward()
 
 
+def finest_map(voxels: Voxels, backend: str = "native") -> KernelMap:
+    return sparse_tensor(voxels.feats, voxels.coords, backend)[0].grid.submanifold(1)
+
+
+def pairs_of(kernel_map: KernelMap) -> int:
+    """All pairs, the implied ones of a voxel with itself among them."""
+    return sum(kernel_map.counts) + (kernel_map.num_out if kernel_map.center is not None else 0)
+
+
 def error(got: tuple[Tensor, ...], want: tuple[Tensor, ...]) -> float:
+    """Largest difference over outputs and gradients, each relative to its largest value."""
     return max(float((a.float() - b).abs().max() / b.abs().max()) for a, b in zip(got, want, strict=True))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scan", type=Path)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--engines", nargs="+", default=["native"], choices=list(BACKENDS))
-    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "float16", "bfloat16"])
-    parser.add_argument("--channels", nargs="+", type=int, default=[32, 96, 232])
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    try:
-        device = choose_device(options.device)
-        feats, coords = read_voxels(options.scan, 0.05)
-        kernel_map = sparse_tensor(feats.to(device), coords.to(device))[0].grid.submanifold(1)
-        pairs = sum(kernel_map.counts) + kernel_map.num_out
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-        print(f"{kernel_map.num_out:,} voxels, {pairs / kernel_map.num_out:.2f} pairs a voxel, {name}")
-        print(f"{'engine':12}{'dtype':10}{'channels':>9}{'forward ms':>12}{'step ms':>10}{'of plain':>10}{'error':>10}")
-        for dtype in (getattr(torch, name) for name in options.dtypes):
-            rate = plain_rate(dtype, device)
-            for channels in options.channels:
-                want = Case("native", torch.float32, channels, kernel_map).step()
-                for engine in options.engines:
-                    case = Case(engine, dtype, channels, kernel_map)
-                    forward = best(case.forward_only, options.repeats, device)
-                    step = best(case.step, options.repeats, device)
-                    share = 3 * pairs * channels**2 / step / rate
-                    line = f"{engine:12}{str(dtype)[6:]:10}{channels:9}{1e3 * forward:12.2f}{1e3 * step:10.2f}"
-                    print(f"{line}{share:10.0%}{error(case.step(), want):10.1e}", flush=True)
-    except UserError as mistake:
-        raise SystemExit(f"error: {mistake}") from None
+def _convolutions(options: Options, voxels: Voxels) -> Table:
+    kernel_map = finest_map(voxels)
+    pairs, cases = pairs_of(kernel_map), {}
+    for channels in CHANNELS:
+        for dtype in (torch.float32, torch.bfloat16):
+            cases[channels, dtype] = Case("native", dtype, channels, kernel_map)
+    calls: dict[str, Callable[[], object]] = {}
+    for (channels, dtype), case in cases.items():
+        calls |= {f"{channels} {dtype} forward": case.forward_only, f"{channels} {dtype} step": case.step}
+    times = interleave(calls, options.rounds_of(), quick=options.quick)
+    table = Table(
+        f"A 3x3x3 convolution on {voxels.name} ({len(voxels):,} voxels, {pairs / len(voxels):.2f} pairs a voxel)",
+        ["channels, type", "forward ms", "step ms", "forward of the float32 floor", "step of it", "error"],
+        notes=[times.note(), "Kernel maps are built before. Error: against float32, output and both gradients."],
+    )
+    for (channels, dtype), case in cases.items():
+        name, flop = f"{channels} {dtype}", 2.0 * pairs * channels**2
+        table.add(
+            f"{channels}, {str(dtype)[6:]}",
+            1e3 * times.median(f"{name} forward"),
+            1e3 * times.median(f"{name} step"),
+            percent(times.share(f"{name} forward", flop)),
+            percent(times.share(f"{name} step", 3 * flop)),
+            f"{error(case.step(), cases[channels, torch.float32].step()):.1e}",
+        )
+    return table
 
 
-if __name__ == "__main__":
-    main()
+def _maps(options: Options, voxels: Voxels) -> Table:
+    table = Table("Kernel maps of that scan", ["what", "median ms", "best ms"])
+    calls = map_builders(voxels)
+    times = interleave(calls, options.rounds_of(), quick=options.quick)
+    for name in calls:
+        table.add(name, 1e3 * times.median(name), 1e3 * times.best(name))
+    return table
+
+
+def map_builders(voxels: Voxels, device: torch.device = CPU) -> dict[str, Callable[[], object]]:
+    """What a forward pass builds before it can multiply."""
+    voxels = voxels.to(device)
+
+    def grid() -> Grid:
+        return sparse_tensor(voxels.feats, voxels.coords)[0].grid
+
+    def all_maps() -> None:
+        found = grid()
+        for stride in STRIDES:
+            found.submanifold(stride)
+        for stride in STRIDES[:-1]:
+            found.down(stride)
+
+    return {
+        "keys and their order": grid,
+        "and the map of the finest level": lambda: grid().submanifold(1),
+        "and the maps of all five levels": all_maps,
+    }

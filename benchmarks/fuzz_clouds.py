@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "predict"))
 import numpy as np
 from odd_clouds import broken
 
+from clusterseg.data.clouds import read_cloud
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import read_cloud
 
 
 def main(seconds: float = 600.0, seed: int = 0) -> int:

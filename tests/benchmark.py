@@ -18,16 +18,22 @@ LEARNING_MAP_INV = {
     1: 10, 2: 11, 3: 15, 4: 18, 5: 20, 6: 30, 7: 31, 8: 32, 9: 40, 10: 44, 11: 48, 12: 49, 13: 50, 14: 51, 15: 70,
     16: 71, 17: 72, 18: 80, 19: 81,
 }  # fmt: skip
+# learning_map and learning_map_inv of semantic-kitti-all.yaml, the benchmark of several scans
+MULTISCAN_MAP = LEARNING_MAP | {252: 20, 253: 21, 254: 22, 255: 23, 256: 24, 257: 24, 258: 25, 259: 24}
+MULTISCAN_MAP_INV = LEARNING_MAP_INV | {20: 252, 21: 253, 22: 254, 23: 255, 24: 259, 25: 258}
 
 
-def benchmark_scores(scans: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, list[float]]:
-    """mIoU, accuracy and IoU of classes 1..19 from (truth, prediction) in raw ids."""
+def benchmark_scores(
+    scans: Iterable[tuple[np.ndarray, np.ndarray]], learning_map: dict[int, int] = LEARNING_MAP
+) -> tuple[float, float, list[float]]:
+    """mIoU, accuracy and IoU of the classes from 1 on from (truth, prediction) in raw ids."""
+    classes = range(1, max(learning_map.values()) + 1)
     pairs: Counter[tuple[int, int]] = Counter()
     for truth, prediction in scans:
         pairs.update(zip((truth & 0xFFFF).tolist(), (prediction & 0xFFFF).tolist(), strict=True))
     hits, false_positive, false_negative = Counter(), Counter(), Counter()
     for (raw_truth, raw_prediction), points in pairs.items():
-        t, p = LEARNING_MAP[raw_truth], LEARNING_MAP[raw_prediction]
+        t, p = learning_map[raw_truth], learning_map[raw_prediction]
         if t == 0:
             continue
         if t == p:
@@ -35,6 +41,6 @@ def benchmark_scores(scans: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[fl
         else:
             false_negative[t] += points
             false_positive[p] += points
-    iou = [hits[c] / max(hits[c] + false_positive[c] + false_negative[c], 1) for c in range(1, 20)]
-    counted = sum(hits.values()) + sum(false_positive[c] for c in range(1, 20))
-    return sum(iou) / 19, sum(hits.values()) / max(counted, 1), iou
+    iou = [hits[c] / max(hits[c] + false_positive[c] + false_negative[c], 1) for c in classes]
+    counted = sum(hits.values()) + sum(false_positive[c] for c in classes)
+    return sum(iou) / len(iou), sum(hits.values()) / max(counted, 1), iou

@@ -16,6 +16,18 @@ install_import_hook([f"clusterseg.{name}" for name in TENSOR_CODE], "shapecheck.
 # Must be set before torch is first imported. On a busy machine threads that spin at a barrier wait for each other's
 # time slices: the engine's tests then take five times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Several processes of tests would each take all cores; what tests threads sets their number itself.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+#: Files of a few long tests, which would run alone at the end.
+SLOWEST = ("test_wheel.py", "test_ranks_run.py", "test_custom_dataset.py", "test_cluster_ranks.py", "test_recovery.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slowest files first: those after them fill the processes evenly."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
 
 
 @pytest.fixture

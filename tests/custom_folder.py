@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from warm_process import command
 
 PAGE = Path(__file__).parents[1] / "docs" / "custom.md"
 
@@ -50,8 +48,6 @@ def run(line: str, folder: Path) -> str:
     """Run a command of the page in the folder; returns what it says."""
     program, *arguments = shlex.split(line)
     assert program == "clusterseg"
-    environ = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "clusterseg", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout + done.stderr
+    code, said = command(arguments, folder)
+    assert code == 0, f"{line}\n{said[-6000:]}"
+    return said

@@ -13,7 +13,17 @@ from tiny_run import configure
 
 from clusterseg.build.refusals import check
 from clusterseg.commands.train import train
-from clusterseg.data.augment import InstanceCutMix, LaserMix, Mix3D, OneOf, PolarMix, RandomJitter
+from clusterseg.data.augment import (
+    BeamDropout,
+    InstanceCutMix,
+    LaserMix,
+    Mix3D,
+    OneOf,
+    PolarMix,
+    RandomJitter,
+    RandomRemission,
+    RandomTranslation,
+)
 from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale
 from clusterseg.files import CONF
 
@@ -28,6 +38,10 @@ CHOICES = {
     "laser_polarmix": ((OneOf([LaserMix(), PolarMix()]),), DEFAULT),
     "mix3d": ((Mix3D(transforms=[RandomRotation()]),), DEFAULT),
     "cutmix": ((InstanceCutMix(),), DEFAULT),
+    "sensors": (
+        (BeamDropout(max_share=0.7, probability=0.5), OneOf([LaserMix(), PolarMix()])),
+        (*DEFAULT, RandomFlip(), RandomJitter(), RandomRemission(), RandomTranslation()),
+    ),
 }
 
 

@@ -19,11 +19,11 @@ WITH_EXAMPLES = sorted(
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
-def test_examples(name: str, tiny_run: Path) -> None:
+def test_examples(name: str, tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_run / "run/checkpoints")  # where best.ckpt lies
     module = import_module(name)
-    known = {"getfixture": {"checkpoint": tiny_run / "run/checkpoints/best.ckpt"}.__getitem__}
     ran, failed = 0, []
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs={**vars(module), **known}):
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs=dict(vars(module))):
         runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
         runner.run(test, out=failed.append)
         ran += len(test.examples)

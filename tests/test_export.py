@@ -47,7 +47,7 @@ def checkpoint(path: Path, config: DictConfig, seed: int = 0) -> Path:
 
 
 def exported(ckpt: Path, output: Path, form: str = "torchsparse") -> dict[str, Tensor]:
-    export(OmegaConf.create({"ckpt": str(ckpt), "format": form, "output": str(output)}), output.parent)
+    export(OmegaConf.create({"ckpt": str(ckpt), "format": form, "half": False, "output": str(output)}), output.parent)
     content: dict[str, dict[str, Tensor]] = torch.load(output, weights_only=True)
     assert list(content) == ["model"]
     return content["model"]
@@ -105,7 +105,7 @@ def test_mistakes(tmp_path: Path) -> None:
     before = own.read_bytes()
     out = tmp_path / "out.pt"
     for arguments, message in (
-        ((own, out, "onnx"), "format=onnx: expected torchsparse"),
+        ((own, out, "onnx"), "format=onnx: expected clusterseg, torchsparse"),
         ((own, tmp_path), "is a folder"),
         ((own, own), "is the checkpoint itself"),
         ((own, own / "out.pt"), "cannot be written"),

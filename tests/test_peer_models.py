@@ -109,7 +109,7 @@ def test_export_and_convert_back(
 ) -> None:
     want = checkpoint(tmp_path / "own.ckpt", model)
     file = tmp_path / f"file{suffix}"
-    settings = {"ckpt": str(tmp_path / "own.ckpt"), "format": form, "output": str(file)}
+    settings = {"ckpt": str(tmp_path / "own.ckpt"), "format": form, "half": False, "output": str(file)}
     export(OmegaConf.create(settings), tmp_path)
     overrides = (
         f"model={model}",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 from tiny_run import configure
 
 import clusterseg
@@ -39,6 +41,7 @@ PLANTED: list[dict[str, Any]] = [
     {"_target_": "clusterseg.data.scan.write_labels", "path": "planted", "labels": []},
     {"_target_": ["os", "system"]},
 ]
+EXPORT = {"format": "torchsparse", "half": False, "trust": []}
 PLACES = [
     "model.backbone",
     "model.backbone.dropout",
@@ -71,19 +74,31 @@ def planted(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return plant
 
 
+@cache
+def composed(name: str) -> DictConfig:
+    """The configuration of a command; composing takes longer than refusing it."""
+    return configure(name, "trainer=cpu")
+
+
+def settings(name: str, **values: Any) -> DictConfig:
+    config = composed(name).copy()
+    for key, value in values.items():
+        config[key] = value
+    return config
+
+
 def run_all(path: Path, folder: Path, place: str) -> list[str]:
     """What each way to use a checkpoint says."""
     ways: dict[str, Callable[[], Any]] = {
-        "evaluate": lambda: evaluate(configure("evaluate", f"ckpt={path}", "trainer=cpu"), folder / "out"),
-        "compare": lambda: evaluate(configure("evaluate", f"compare=[{path},{path}]", "trainer=cpu"), folder / "out"),
+        "evaluate": lambda: evaluate(settings("evaluate", ckpt=str(path)), folder / "out"),
+        "compare": lambda: evaluate(settings("evaluate", compare=[str(path)] * 2), folder / "out"),
     }
     if place.startswith("model"):
         ways |= {
             "load": lambda: clusterseg.load(path),
-            "export": lambda: export(configure("export", f"ckpt={path}", f"output={folder / 'w.pt'}"), folder),
+            "export": lambda: export(OmegaConf.create(EXPORT | {"ckpt": str(path), "output": "w.pt"}), folder),
             "predict": lambda: predict(
-                configure("predict", f"ckpt={path}", f"input={folder / 'scan.npy'}", "output=out", "trainer=cpu"),
-                folder,
+                settings("predict", ckpt=str(path), input=str(folder / "scan.npy"), output="out"), folder
             ),
         }
     said = []

@@ -65,6 +65,8 @@ def test_what_is_inside(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     configurations = {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*") if path.is_file()}
     assert {f"clusterseg/{name}" for name in configurations} <= set(names)
+    networks = {path.relative_to(ROOT).as_posix() for path in (ROOT / "clusterseg/pretrained").iterdir()}
+    assert networks and networks <= set(names)
     assert "clusterseg/py.typed" in names
     assert any(name.startswith("hydra_plugins/") for name in names)
     assert any(name.endswith(".html") for name in names)

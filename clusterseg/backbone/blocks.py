@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from clusterseg.backbone.drop_path import DropPath
 from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor
 
 
@@ -55,6 +56,8 @@ class ConvBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """ReLU(conv-bn-relu-conv-bn(x) + shortcut(x)), the shortcut being the identity or a pointwise conv-bn.
 
+    `drop_path` may leave the convolutions' branch out in training.
+
     Args:
         in_channels: Channels of the input.
         mid_channels: Channels between the two convolutions.
@@ -66,13 +69,14 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.net = nn.Sequential(ConvBlock(in_channels, mid_channels), ConvBlock(mid_channels, out_channels, act=False))
         self.downsample = ConvBlock(in_channels, out_channels, kernel_size=1, act=False) if project else None
+        self.drop_path = DropPath()
         self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Run the block."""
         shortcut = x if self.downsample is None else self.downsample(x)
         # In place: a BatchNorm's gradient does not need its output.
-        return self.net(x).map(lambda feats: self.act(feats.add_(shortcut.feats)))
+        return self.drop_path(self.net(x)).map(lambda feats: self.act(feats.add_(shortcut.feats)))
 
 
 class LinearBlock(nn.Module):

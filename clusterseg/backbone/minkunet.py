@@ -7,6 +7,7 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from clusterseg.backbone.drop_path import Rate
 from clusterseg.backbone.output import BackboneOutput
 from clusterseg.backbone.unet import SparseUNet
 from clusterseg.backbone.widths import fixed_widths
@@ -29,6 +30,7 @@ class MinkUNet(SparseUNet):
         depth: Residual blocks of the encoder: 2-2-2-2 for 18, 2-3-4-6 for 34.
         classifier: What it reads: the `last` level of the decoder, or the features at strides 16, 4 and 1, all three
             interpolated at each voxel (`levels`: MinkUNetBackboneV2 of mmdetection3d, MinkUNet of OpenPCSeg).
+        drop_path: See :class:`SPVNAS`.
 
     Raises:
         UserError: A setting is wrong.
@@ -42,9 +44,10 @@ class MinkUNet(SparseUNet):
         backend: str = "native",
         depth: Literal[18, 34] = 18,
         classifier: Literal["last", "levels"] = "last",
+        drop_path: Rate = 0.0,
     ) -> None:
         spec = fixed_widths(cr, depth)
-        super().__init__(spec, in_channels, num_classes, backend)
+        super().__init__(spec, in_channels, num_classes, backend, drop_path)
         self.cr, self.depth = cr, depth
         self.add_classifier(spec, classifier)
 

@@ -50,7 +50,11 @@ class LoadReport:
 
 
 def load_pretrained(
-    path: str | Path, backbone: Backbone, proj: nn.Module | None = None, strict: bool = True
+    path: str | Path,
+    backbone: Backbone,
+    proj: nn.Module | None = None,
+    strict: bool = True,
+    class_names: Sequence[str] | None = None,
 ) -> LoadReport:
     """Load the weights of `path`: into the backbone, and into the cluster head's projection if both have one.
 
@@ -62,6 +66,7 @@ def load_pretrained(
         backbone: The network to fill.
         proj: The projection to fill, or None; a file without one leaves it as it is.
         strict: Refuse a file that lacks a tensor of the backbone, or has one that the backbone does not know.
+        class_names: Names of the classes of the backbone; where the file names others, its classifier is for those.
 
     Raises:
         UserError: The file cannot be read, nothing in it matches, shapes differ, or names do while `strict`.
@@ -83,6 +88,11 @@ def load_pretrained(
             (unused if known else unexpected).append(given)
     missing = [name for name in targets if name not in found]
     classifier = _other_classes(found, targets, backbone.num_classes)
+    theirs, ours = weights.class_names or (), tuple(class_names or ())
+    if found and theirs != ours and len(theirs) == len(ours):
+        classifier = tuple(name for name in found if name.startswith("classifier."))
+        if strict:
+            raise _other_names(path, theirs, ours)
     if not strict:
         found = {name: value for name, value in found.items() if name not in classifier}
     left_out = () if strict else classifier
@@ -122,6 +132,15 @@ def _other_classes(found: Mapping[str, Tensor], targets: Mapping[str, Tensor], n
         and targets[name].shape[:1] == (num_classes,)
     }
     return tuple(other) if len(set(other.values())) == 1 else ()
+
+
+def _other_names(path: str | Path, theirs: tuple[str, ...], ours: tuple[str, ...]) -> UserError:
+    """The refusal of as many classes under other names, or in another order."""
+    pairs = [f"{a} is {b} here" for a, b in zip(theirs, ours, strict=True) if a != b]
+    return UserError(
+        f"model.init_from={path} is for other classes than this data: {shown(pairs)}. Take the label map that it was "
+        "trained with (data.label_map), or load all but the classifier: model.init_strict=false"
+    )
 
 
 def _refuse(

@@ -46,9 +46,30 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         ValueError: The file is damaged.
     """
     content = bytearray(path.read_bytes())
+    size, header = _header(content)
+    return {name: _tensor(content, 8 + size, entry, name) for name, entry in header.items() if name != METADATA}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata of a file, texts by name.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        file.seek(0)
+        _, header = _header(file.read(8 + min(size, LONGEST_HEADER)))
+    return {str(name): str(text) for name, text in (header.get(METADATA) or {}).items()}
+
+
+def _header(content: bytes | bytearray) -> tuple[int, dict[str, Any]]:
+    """The length of the header and its content, of a file or of its beginning."""
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
-    return {name: _tensor(content, 8 + size, entry, name) for name, entry in header.items() if name != METADATA}
+    if not isinstance(header, dict):
+        raise ValueError(f"its header is a {type(header).__name__}, expected names with entries")
+    return size, header
 
 
 def _tensor(content: bytearray, start: int, entry: Mapping[str, Any], name: str) -> Tensor:

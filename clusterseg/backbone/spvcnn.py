@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from clusterseg.backbone.drop_path import Rate
 from clusterseg.backbone.spvnas import SPVNAS
 from clusterseg.backbone.widths import fixed_widths
 from clusterseg.config.signatures import checked
@@ -24,6 +25,7 @@ class SPVCNN(SPVNAS):
         depth: Residual blocks of the encoder: 2-2-2-2 for 18, 2-3-4-6 for 34.
         classifier: What it reads: the points after the `last` meeting with the voxels, or after all three (`levels`:
             SPVCNN of OpenPCSeg).
+        drop_path: See :class:`SPVNAS`.
 
     Raises:
         UserError: A setting is wrong.
@@ -38,6 +40,7 @@ class SPVCNN(SPVNAS):
         backend: str = "native",
         depth: Literal[18, 34] = 18,
         classifier: Literal["last", "levels"] = "last",
+        drop_path: Rate = 0.0,
     ) -> None:
-        super().__init__(fixed_widths(cr, depth), in_channels, num_classes, dropout, backend, classifier)
+        super().__init__(fixed_widths(cr, depth), in_channels, num_classes, dropout, backend, classifier, drop_path)
         self.cr, self.depth = cr, depth

@@ -13,10 +13,14 @@ from torch import Tensor, nn
 
 from clusterseg.backbone.blocks import LinearBlock
 from clusterseg.backbone.control import ControlFile, parse_control
+from clusterseg.backbone.drop_path import Rate
 from clusterseg.backbone.output import BackboneOutput
 from clusterseg.backbone.unet import SparseUNet
 from clusterseg.gradients import accept_row_gradients
-from clusterseg.sparse import SparseTensor, point_to_voxel, sparse_tensor, voxel_to_point
+from clusterseg.sparse import SparseTensor, build_ahead, point_to_voxel, sparse_tensor, voxel_to_point
+
+#: Strides at which points and voxels meet; at stride 1 they are the same.
+MEETINGS = (16, 4)
 
 
 class SPVNAS(SparseUNet):
@@ -33,6 +37,8 @@ class SPVNAS(SparseUNet):
         backend: Engine, see :mod:`clusterseg.sparse.backends`.
         classifier: What it reads: the points after the `last` meeting, or after all three (`levels`: SPVCNN of
             OpenPCSeg).
+        drop_path: Probability that the last residual block is left out for a scan in training; less in those before,
+            see :mod:`clusterseg.backbone.drop_path`.
 
     Raises:
         UserError: The control file is wrong.
@@ -46,9 +52,10 @@ class SPVNAS(SparseUNet):
         dropout: float = 0.3,
         backend: str = "native",
         classifier: Literal["last", "levels"] = "last",
+        drop_path: Rate = 0.0,
     ) -> None:
         spec = parse_control(control)
-        super().__init__(spec, in_channels, num_classes, backend)
+        super().__init__(spec, in_channels, num_classes, backend, drop_path)
         self.point_transforms = point_branch(spec)
         self.dropout = nn.Dropout(dropout, inplace=True)
         self.add_classifier(spec, classifier)
@@ -61,6 +68,7 @@ class SPVNAS(SparseUNet):
             coords: (voxels, 4) distinct integers: batch, x, y, z in voxels.
         """
         x, _ = sparse_tensor(feats, coords, self.backend, self.workspace)
+        build_ahead(x.grid, MEETINGS)
         voxels = self.encode(x)
         skips, points = voxels[:-1], voxels[0].feats
 

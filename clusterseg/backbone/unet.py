@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from clusterseg.backbone.blocks import Classifier, ConvBlock, ResidualBlock, apply_layers
 from clusterseg.backbone.control import ControlFile, StageSpec
+from clusterseg.backbone.drop_path import DropPath, spread_rates
 from clusterseg.backbone.output import Backbone, BackboneOutput
 from clusterseg.sparse import BatchNorm, Conv3d, Grid, SparseTensor, Workspace
 from clusterseg.sparse.backends import get_backend
@@ -20,12 +21,15 @@ class SparseUNet(Backbone):
         in_channels: Features per voxel.
         num_classes: Classes to predict.
         backend: Engine, see :mod:`clusterseg.sparse.backends`.
+        drop_path: See :class:`SPVNAS`.
 
     Raises:
-        UserError: There is no such engine here.
+        UserError: There is no such engine here, or the rate is out of range.
     """
 
-    def __init__(self, spec: ControlFile, in_channels: int, num_classes: int, backend: str) -> None:
+    def __init__(
+        self, spec: ControlFile, in_channels: int, num_classes: int, backend: str, drop_path: float = 0.0
+    ) -> None:
         super().__init__()
         get_backend(backend)
         self.backend, self.workspace = backend, Workspace()
@@ -47,9 +51,11 @@ class SparseUNet(Backbone):
             Stage(channels, skip, stage, transposed=True)
             for channels, skip, stage in zip(below, reversed(skips[:-1]), spec.upsample, strict=False)
         )
+        spread_rates([layer for layer in self.modules() if isinstance(layer, DropPath)], drop_path)
 
     def encode(self, x: SparseTensor) -> list[SparseTensor]:
         """The voxels after the stem and after each stage down, strides 1, 2, 4, 8, 16."""
+        x.grid.build(len(self.downsample) + 1)
         voxels = [apply_layers(self.stem, x)]
         for stage in self.downsample:
             voxels.append(stage(voxels[-1]))

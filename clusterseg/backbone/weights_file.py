@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ from torch import Tensor
 
 from clusterseg.backbone.foreign import Weights, recognised
 from clusterseg.backbone.foreign.inert import bookkeeping_is_inert
-from clusterseg.backbone.safetensors_file import is_safetensors, read_safetensors
+from clusterseg.backbone.safetensors_file import is_safetensors, read_metadata, read_safetensors
+from clusterseg.backbone.shipped import weights_path
 from clusterseg.errors import UserError
 
 #: Entries under which training programs store the weights; the second is Lightning's.
@@ -34,7 +38,9 @@ def read_weights(path: str | Path) -> Weights:
     Raises:
         UserError: The file is missing, damaged, holds more than tensors and plain values, or no weights.
     """
-    content, container = _opened(_load(Path(path)))
+    file = weights_path(path, "model.init_from")
+    whole = _load(file)
+    content, container = _opened(whole)
     if not isinstance(content, Mapping):
         raise UserError(f"model.init_from={path} holds a {type(content).__name__}, expected a state dict")
     weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
@@ -45,7 +51,24 @@ def read_weights(path: str | Path) -> Weights:
             f"{', '.join(CONTAINERS)}"
         )
     weights = {_unwrapped(name): value for name, value in weights.items()}
-    return recognised(weights, container, path) or _own(weights)
+    found = recognised(weights, container, path) or _own(weights)
+    return replace(found, class_names=class_names(_inputs(whole, file)))
+
+
+def class_names(inputs: Any) -> tuple[str, ...] | None:
+    """Return the names of the classes in the inputs that a checkpoint of ours stores; None if there are none."""
+    table = inputs.get("label_map") if isinstance(inputs, Mapping) else None
+    classes = table.get("classes") if isinstance(table, Mapping) else None
+    return tuple(map(str, classes)) if isinstance(classes, Mapping) else None
+
+
+def _inputs(content: Any, file: Path) -> Any:
+    """The inputs in a checkpoint of ours, or in the metadata of a network that `export` wrote."""
+    if not is_safetensors(file):
+        return content.get("inputs") if isinstance(content, Mapping) else None
+    with suppress(ValueError):
+        return json.loads(read_metadata(file).get("inputs", "null"))
+    return None
 
 
 def _opened(content: Any) -> tuple[Any, str | None]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import ListConfig
 
 from clusterseg.backbone import Backbone
+from clusterseg.backbone.shipped import weights_path
 from clusterseg.config.trusted import build_trusted
 from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import LabelMap
@@ -52,7 +52,7 @@ class Networks:
 
 
 def checkpoint_paths(setting: Any) -> tuple[str, ...]:
-    """Return the paths in `ckpt=PATH` or `ckpt=[A,B]`.
+    """Return the paths in `ckpt=PATH` or `ckpt=[A,B]`; a name is that of a network of the package.
 
     Raises:
         UserError: No path is given.
@@ -60,7 +60,7 @@ def checkpoint_paths(setting: Any) -> tuple[str, ...]:
     paths = list(setting) if isinstance(setting, (ListConfig, list, tuple)) else [setting]
     if not paths or None in paths:
         raise UserError("ckpt is not set; give the path of a checkpoint, as ckpt=outputs/RUN/checkpoints/best.ckpt")
-    return tuple(str(Path(str(path)).expanduser()) for path in paths)
+    return tuple(str(weights_path(str(path), "ckpt")) for path in paths)
 
 
 def read_networks(setting: Any, trust: Sequence[str] = ()) -> Networks:

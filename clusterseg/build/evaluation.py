@@ -20,6 +20,8 @@ from clusterseg.config.signatures import mistakes
 from clusterseg.config.trusted import build_trusted, require_trusted
 from clusterseg.data.batch import Batch
 from clusterseg.data.datamodule import ScanDataModule
+from clusterseg.data.label_map import load_label_map, shipped_maps
+from clusterseg.data.multiscan import AGE
 from clusterseg.errors import UserError
 from clusterseg.predict.views import View, choose_views
 
@@ -73,7 +75,8 @@ def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[s
     """Build the data module of the first checkpoint, with some settings changed.
 
     Args:
-        changes: Settings of the data; a value of None, at any depth, keeps that of the checkpoint.
+        changes: Settings of the data; a value of None, at any depth, keeps that of the checkpoint. With `_target_` they
+            are those of another data set, see `other_data`.
         networks: The checkpoints.
         trust: See `build_trusted`.
 
@@ -82,6 +85,8 @@ def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[s
     """
     source = f"ckpt={networks.paths[0]}"
     given = _without_none(changes)
+    if "_target_" in given:
+        return other_data(given, networks, trust)
     for key in TRAINED_ON:
         if key in given:
             raise UserError(f"data.{key} cannot be set here: the network was trained with its own; leave it out")
@@ -93,13 +98,62 @@ def build_data(changes: Mapping[str, Any], networks: Networks, trust: Sequence[s
     settings = _merged(trained, given)
     settings |= {"keep_points": True, "augmentation": None, "label_map": networks.inputs.label_map.table}
     require_trusted(settings, trust, source, "data")
+    if settings.get("root", "") is None:
+        raise UserError(f"data.root is not set, and {source} names no folder; give that of the scans: data.root=DIR")
     wrong = [*mistakes({key: settings[key] for key in ("_target_", *given) if key in settings}, "data")]
     if wrong:
         raise UserError("\n".join(wrong))
     data = build_trusted(settings, trust, source, "data")
     if not isinstance(data, ScanDataModule):
         raise UserError(f"{source}: data is a {type(data).__name__}, expected a ScanDataModule")
+    require_features(data, networks, source)
     return data
+
+
+def other_data(settings: Mapping[str, Any], networks: Networks, trust: Sequence[str] = ()) -> ScanDataModule:
+    """Build the data module of another data set than the training's, with voxels as in training.
+
+    Its label map must have the classes of the networks: it is a mapping onto them, or their own.
+
+    Args:
+        settings: All settings of the data set, as those of a training.
+        networks: The checkpoints.
+        trust: See `build_trusted`.
+
+    Raises:
+        UserError: A setting is wrong, or the data set has other classes or other channels than the networks.
+    """
+    label_map = load_label_map(settings.get("label_map") or networks.label_map.table)
+    if label_map.class_names != networks.label_map.class_names:
+        fitting = [
+            name for name in shipped_maps() if load_label_map(name).class_names == networks.label_map.class_names
+        ]
+        raise UserError(
+            f"data.label_map={label_map.name} has the classes {', '.join(label_map.class_names)}; ckpt="
+            f"{networks.paths[0]} predicts {', '.join(networks.label_map.class_names)}; give a mapping onto these"
+            + (f": one of {', '.join(fitting)}" if fitting else ", see docs/data.md")
+        )
+    wanted = {**settings, "voxel_size": networks.voxel_size, "keep_points": True, "augmentation": None}
+    wrong = [*mistakes(wanted, "data")]
+    if wrong:
+        raise UserError("\n".join(wrong))
+    data = build_trusted(wanted, trust, "data", "data")
+    if not isinstance(data, ScanDataModule):
+        raise UserError(f"data._target_={settings['_target_']}: expected a ScanDataModule")
+    require_features(data, networks, f"ckpt={networks.paths[0]}")
+    return data
+
+
+def require_features(data: ScanDataModule, networks: Networks, source: str) -> None:
+    """Check that the data has the channels that a network takes.
+
+    Raises:
+        UserError: It has others.
+    """
+    has, takes = tuple(data.reader.features), networks.features
+    if has != takes:
+        remedy = "leave data.window out" if AGE in (*has, *takes) else "evaluate it on data with the same channels"
+        raise UserError(f"{source} takes {', '.join(takes)}, the data has {', '.join(has)}; {remedy}")
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,9 +131,9 @@ def load(
     Raises:
         UserError: The file is missing or damaged, or names a class that is not trusted.
 
-    Example:
+    Examples:
         >>> import numpy as np
-        >>> model = load(getfixture("checkpoint"), device="cpu")
+        >>> model = load("best.ckpt", device="cpu")
         >>> result = model.predict(np.random.default_rng(0).uniform(0, 9, (100, 4)).astype(np.float32))
         >>> result.labels.shape, result.train_ids.shape, result.confidence.shape
         ((100,), (100,), (100,))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from clusterseg.backbone.control import read_control
+from clusterseg.backbone.shipped import is_shipped
 from clusterseg.build.refusals import check
 from clusterseg.files import CONF
 
@@ -30,12 +32,23 @@ def self_contained(config: DictConfig) -> DictConfig:
     config = config.copy()
     with open_dict(config):
         inline_control(config)
-        for node, key in ((config.data, "root"), (config.model, "init_from"), (config, "ckpt")):
+        readers = ((node, "root") for node in own_nodes(config.data))
+        for node, key in ((config.data, "root"), *readers, (config.model, "init_from"), (config, "ckpt")):
             value = node.get(key)
-            if value is not None and value not in ("last", "auto"):
+            if value is not None and value not in ("last", "auto") and not is_shipped(value):
                 node[key] = str(Path(str(value)).expanduser().absolute())
     OmegaConf.set_readonly(config, True)
     return config
+
+
+def own_nodes(config: DictConfig) -> Iterator[DictConfig]:
+    """Yield what classes of this package are built of, at any depth: the readers of a mixture, for one."""
+    for key in config:
+        value = None if OmegaConf.is_missing(config, key) else config[key]
+        if isinstance(value, DictConfig):
+            if str(value.get("_target_", "")).startswith("clusterseg."):
+                yield value
+            yield from own_nodes(value)
 
 
 def inline_control(config: DictConfig) -> None:

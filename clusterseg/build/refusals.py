@@ -23,6 +23,7 @@ SETTINGS: dict[str, Any] = {
     "on_nan": Literal["stop", "skip"],
     "ckpt": str | None,
     "overwrite": bool,
+    "optim.lr_per": Annotated[int, Field(ge=1)] | None,
     "model.init_from": str | None,
     "model.init_strict": bool,
 }

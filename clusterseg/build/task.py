@@ -113,7 +113,8 @@ def init_weights(config: DictConfig, task: SegmentationTask) -> None:
     if path is None:
         return
     proj = None if task.cluster is None else task.cluster.proj
-    report = load_pretrained(str(path), task.backbone, proj, strict=config.model.init_strict)
+    strict = config.model.init_strict
+    report = load_pretrained(str(path), task.backbone, proj, strict, task.class_names)
     rank_zero_only(log.info)("weights of %s: %s", path, report)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.task import build_task, init_weights, log, plain, settings_explained, sync_batch_norm
@@ -60,6 +60,7 @@ def build(config: DictConfig, run_dir: Path) -> Parts:
     data.setup("fit")
     trainer = build_trainer(config, run_dir, callbacks)
     log_short_runs(trainer, data.batches_per_epoch(trainer.world_size))
+    config = scale_lr(config, task, scans_per_step(data, trainer))
     return Parts(config, run_dir, data, task, trainer, resume, first_step)
 
 
@@ -78,6 +79,42 @@ def build_data(config: DictConfig) -> ScanDataModule:
         )
     require_apart(data.reader)
     return data
+
+
+def scans_per_step(data: ScanDataModule, trainer: pl.Trainer) -> float:
+    """Return the number of scans of an optimiser step, over all ranks and accumulated batches; a mean with a budget."""
+    return data.scans_per_batch(trainer.world_size) * trainer.world_size * trainer.accumulate_grad_batches
+
+
+def scale_lr(config: DictConfig, task: SegmentationTask, scans: float) -> DictConfig:
+    """Scale a learning rate that is stated per `optim.lr_per` scans to those of a step.
+
+    Args:
+        config: The prepared configuration.
+        task: Its optimiser takes the scaled rate.
+        scans: Scans of an optimiser step.
+
+    Returns:
+        The configuration, with the rate in use as `optim.lr_used`; the task stores the same in its checkpoints.
+
+    Raises:
+        UserError: No learning rate is set that could be scaled.
+    """
+    per = config.optim.get("lr_per")
+    if per is None:
+        return config
+    stated = config.optim.optimizer.get("lr")
+    if stated is None:
+        raise UserError(f"optim.lr_per={per}: there is no optim.optimizer.lr to scale; set it, or optim.lr_per=null")
+    task.lr_factor = scans / per
+    used = stated * task.lr_factor
+    config = config.copy()
+    OmegaConf.set_readonly(config, False)
+    with open_dict(config):
+        config.optim.lr_used = used
+    OmegaConf.set_readonly(config, True)
+    task.stored_config["optim"]["lr_used"] = used
+    return config
 
 
 def require_apart(reader: Reader) -> None:

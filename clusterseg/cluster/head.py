@@ -169,7 +169,7 @@ class ClusterHead(nn.Module):
     def default(cls, in_channels: int, class_names: Sequence[str], **changes: Any) -> ClusterHead:
         """Build a head with the settings of `conf/model/cluster/default.yaml`, except those given.
 
-        Example:
+        Examples:
             >>> head = ClusterHead.default(96, ["car", "road"], clusters_per_class=4)
             >>> head.centers.vectors.shape
             torch.Size([2, 4, 64])

@@ -53,7 +53,7 @@ def check(config: DictConfig, run_dir: Path) -> list[Finding]:
         data.voxel_size,
         data.max_voxels,
         unlisted,
-        no_return=getattr(data.reader, "no_return", False),
+        no_return=data.reader.no_return,
     )
     findings = diagnose(survey)
     page = None if config.output is None else Path(config.output).expanduser() / "check.html"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from clusterseg.backbone.shipped import weights_path
 from clusterseg.build.prepare import self_contained
 from clusterseg.build.task import build_task, init_weights, plain
 from clusterseg.build.training import build_data
@@ -25,7 +26,8 @@ def convert_weights(config: DictConfig, run_dir: Path) -> None:
     if config.model.init_from is None:
         raise UserError("model.init_from is not set; give the path of published weights")
     config = self_contained(config)
-    output = output_file(config.output, Path(config.model.init_from), "model.init_from")
+    source = weights_path(config.model.init_from, "model.init_from")
+    output = output_file(config.output, source, "model.init_from")
     data = build_data(config)
     task = build_task(config, data.inputs)
     init_weights(config, task)

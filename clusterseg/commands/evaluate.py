@@ -9,24 +9,29 @@ from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from rich.console import Console
 
 from clusterseg.build.ensemble import checkpoint_paths
-from clusterseg.build.evaluation import SplitData, build
+from clusterseg.build.evaluation import build
+from clusterseg.commands.corrupted import check_corruptible, predicted, under_corruptions
+from clusterseg.data.corrupt import choose_corruptions
 from clusterseg.data.reader import Reader
 from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.distributed import rank
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
-from clusterseg.metrics import Scores
-from clusterseg.predict.metrics import Tally
+from clusterseg.predict.metrics import Tally, named
 from clusterseg.predict.packing import LabelWriter, conclude, pack
-from clusterseg.predict.prediction import PredictedScan, PredictionTask, Sink
-from clusterseg.predict.voter import Voter
+from clusterseg.predict.prediction import PredictedScan, Sink
+from clusterseg.predict.robustness import read_baseline
+from clusterseg.predict.validate import track_of
 from clusterseg.runs.faults import explained
 from clusterseg.runs.folder import save_config
 from clusterseg.viz.confusion import write_confusion
+from clusterseg.viz.figures import png
 from clusterseg.viz.gallery import Gallery
 from clusterseg.viz.report import write_comparison, write_report
+from clusterseg.viz.robustness import corrupted_figure, robustness_table
 from clusterseg.viz.tables import MEANS, difference_rows, print_comparison, print_scores
 
 log = logging.getLogger("clusterseg")
@@ -37,8 +42,8 @@ def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
     Returns:
         The content of `metrics.json`: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
-        distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints. With
-        `config.compare`, see `compare`.
+        distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints; with
+        `config.corrupt`, robustness. With `config.compare`, see `compare`.
 
     Raises:
         UserError: A setting or a file is wrong.
@@ -74,36 +79,51 @@ def compare(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
 def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]:
     """Score one checkpoint, or several as an ensemble; see `evaluate`."""
+    names = choose_corruptions(config.corrupt)
+    baseline = read_baseline(config.corrupt_baseline, names)
     parts = build(config, checkpoints)
+    check_corruptible(parts, names, config.split)
     data, networks, label_map = parts.data, parts.networks, parts.networks.inputs.label_map
     scan_ids = data.dataset(config.split).scan_ids
     gallery = Gallery(scan_ids, config.pictures, label_map)
     labels = LabelWriter(run_dir / "submission", data.reader.prediction_name, label_map)
     sinks: list[Sink] = [gallery, labels] if config.split == "test" else [gallery]
-    voter = Voter(networks.networks, parts.views, networks.inputs.voxel_size)
-    task = PredictionTask(voter, label_map.num_classes, sinks)
     with explained(run_dir, resumed=False):
-        parts.trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
-    tally, scans = task.tally_of_all(), gallery.of_all()
-    facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
-    result = as_dict(tally, label_map.class_names) | task.cost_of_all() | facts
+        task = predicted(parts, config.split, sinks)
+        tally, scans = task.tally_of_all(), gallery.of_all()
+        facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
+        result = as_dict(tally, label_map.class_names) | task.cost_of_all() | facts
+        drawn: dict[str, PredictedScan] = {}
+        if names:
+            result["robustness"], drawn = under_corruptions(parts, names, config.split, result, baseline)
     if parts.trainer.is_global_zero:
         print_scores(result, f"{', '.join(networks.paths)} on {config.split}")
-        write(result, tally, scans, gallery, run_dir)
+        if names:
+            Console().print(robustness_table(result["robustness"]))
+        write(result, tally, scans, gallery, drawn, run_dir)
         log_to_wandb(config, result, scans, gallery, run_dir)
         if config.split == "test":
-            submit(data.reader, scan_ids, run_dir)
+            submit(data.reader, scan_ids, run_dir, track_of(label_map))
     return result
 
 
-def write(result: dict[str, Any], tally: Tally, scans: list[PredictedScan], gallery: Gallery, run_dir: Path) -> None:
+def write(
+    result: dict[str, Any],
+    tally: Tally,
+    scans: list[PredictedScan],
+    gallery: Gallery,
+    drawn: dict[str, PredictedScan],
+    run_dir: Path,
+) -> None:
     """Write `metrics.json`, `confusion.csv`, the pictures and `report.html`."""
     write_file(run_dir / "metrics.json", as_text(result))
     confusion = write_confusion(tally.confusion.sum(0), gallery.label_map.class_names, run_dir)
     pictures = gallery.write(scans, run_dir) if scans else {}
     training_run = run_of(Path(result["checkpoints"][0]))
     title = f"Evaluation on {result['split']}"
-    write_report(run_dir / "report.html", title, result, confusion, pictures, training_run)
+    shown = {"clean": scans[0]} | drawn if scans and drawn else {}
+    corrupted = png(corrupted_figure(shown, gallery.label_map.colours)) if shown else None
+    write_report(run_dir / "report.html", title, result, confusion, pictures, training_run, corrupted)
     log.info("wrote metrics.json and report.html into %s", run_dir)
 
 
@@ -123,13 +143,13 @@ def log_to_wandb(
         gallery.log(logger, scans, means)
 
 
-def submit(reader: Reader, scan_ids: list[str], run_dir: Path) -> None:
+def submit(reader: Reader, scan_ids: list[str], run_dir: Path, track: str) -> None:
     """Pack the benchmark's submission and check it; for other data sets leave the label files as they are."""
     if not isinstance(reader, SemanticKittiReader):
         log.info("labels are in %s", run_dir / "submission")
         return
     pack(run_dir / "submission", map(reader.prediction_name, scan_ids), run_dir / "submission.zip")
-    conclude(run_dir / "submission.zip", reader.root)
+    conclude(run_dir / "submission.zip", reader.root, track)
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -141,24 +161,13 @@ def as_dict(tally: Tally, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Return scores as plain numbers by name; without a labelled point the scores are None."""
     confidence, accuracy = tally.reliability()
     return {
-        **_named(tally.scores(), class_names),
+        **named(tally.scores(), class_names),
         "scans": tally.scans,
-        "distance": {band: _named(values, class_names) for band, values in tally.scores_by_distance().items()},
+        "distance": {band: named(values, class_names) for band, values in tally.scores_by_distance().items()},
         "calibration": {
             "ece": tally.calibration_error() if int(tally.bin_points.sum()) else None,
             "confidence": confidence.tolist(),
             "accuracy": accuracy.tolist(),
             "points": tally.bin_points.tolist(),
         },
-    }
-
-
-def _named(values: Scores, class_names: tuple[str, ...]) -> dict[str, Any]:
-    labelled = int(values.points) > 0
-    return {
-        "miou": float(values.miou) if labelled else None,
-        "miou_present": float(values.miou_present) if labelled else None,
-        "accuracy": float(values.accuracy) if labelled else None,
-        "iou": {n: float(iou) if labelled else None for n, iou in zip(class_names, values.iou, strict=True)},
-        "points": int(values.points),
     }

@@ -1,8 +1,9 @@
-"""Export weights for other projects: `clusterseg export ckpt=PATH output=FILE`."""
+"""Export weights for other programs, or a network for others: `clusterseg export ckpt=PATH output=FILE`."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,23 @@ from torch import Tensor
 
 from clusterseg.backbone.foreign import PROJECTS
 from clusterseg.backbone.foreign.export import foreign_state, wrapped
-from clusterseg.backbone.safetensors_file import safetensors_bytes
+from clusterseg.backbone.safetensors_file import read_safetensors, safetensors_bytes
+from clusterseg.backbone.shipped import weights_path
 from clusterseg.build.ensemble import build_network
 from clusterseg.build.evaluation import trusted
 from clusterseg.data.inputs import Inputs
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
 from clusterseg.runs.checkpoint import AtomicCheckpointIO, read_checkpoint
+from clusterseg.runs.network_file import network_file
 
+#: The format of a network for others.
+OURS = "clusterseg"
 log = logging.getLogger("clusterseg")
 
 
 def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
-    """Write the weights of `config.ckpt` in the format of the project `config.format`.
+    """Write the weights of `config.ckpt` in the format of the project `config.format`, or as a network for others.
 
     Returns:
         The state dict.
@@ -31,14 +36,42 @@ def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
     Raises:
         UserError: A setting or a file is wrong.
     """
-    if config.format not in PROJECTS:
+    if config.format not in (OURS, *PROJECTS):
         raise UserError(
-            f"format={config.format}: expected {', '.join(PROJECTS)}. The layers of a sparse network depend on where "
-            "the scan's voxels lie, which TorchScript and ONNX have no operators for"
+            f"format={config.format}: expected {', '.join((OURS, *PROJECTS))}. The layers of a sparse network depend "
+            "on where the scan's voxels lie, which TorchScript and ONNX have no operators for"
         )
-    path = Path(str(config.ckpt)).expanduser()
+    path = weights_path(str(config.ckpt), "ckpt")
     checkpoint = read_checkpoint(path)
     output = output_file(config.output, path, "the checkpoint")
+    write = own if config.format == OURS else foreign
+    state = write(config, path, checkpoint, output)
+    log.info("wrote %s: %d tensors, %s numbers", output, len(state), f"{sum(v.numel() for v in state.values()):,}")
+    return state
+
+
+def own(config: DictConfig, path: Path, checkpoint: Mapping[str, Any], output: Path) -> dict[str, Tensor]:
+    """Write the network of a checkpoint with its settings; `predict`, `evaluate` and `model.init_from` read the file.
+
+    Raises:
+        UserError: The file is not to be a safetensors file, or the network does not fit its settings.
+    """
+    if output.suffix != ".safetensors":
+        raise UserError(f"output={output}: format={OURS} is written as safetensors; give a name that ends in it")
+    inputs = Inputs.of_checkpoint(checkpoint)
+    build_network(str(path), checkpoint, inputs, trusted(config), "native")
+    write_file(output, network_file(checkpoint, inputs.plain(), half=bool(config.half)))
+    return dict(read_safetensors(output))
+
+
+def foreign(config: DictConfig, path: Path, checkpoint: Mapping[str, Any], output: Path) -> dict[str, Tensor]:
+    """Write the weights of a checkpoint for the code of another project.
+
+    Raises:
+        UserError: The project has no such network, or its files are not in 16 bits.
+    """
+    if config.half:
+        raise UserError(f"half=true is for format={OURS}; the format {config.format} is written in 32 bits")
     prefix = "cluster.proj."
     weights = checkpoint["state_dict"]
     proj = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
@@ -48,7 +81,6 @@ def export(config: DictConfig, run_dir: Path) -> dict[str, Tensor]:
         write_file(output, safetensors_bytes(state))
     else:
         save(output, wrapped(state, PROJECTS[config.format]))
-    log.info("wrote %s: %d tensors, %s numbers", output, len(state), f"{sum(v.numel() for v in state.values()):,}")
     return state
 
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "profile": Command("parameters, operations and time of each layer"),
     "search": Command("sample networks of the SPVNAS family within bounds"),
     "summary": Command("tables and a plot of a set of runs", "runs", several=True),
+    "study": Command("arms x seeds of one file, and a report of paired differences", "what", several=True),
     "dashboard": Command("one offline page of a run, or of several", "runs", several=True),
     "viewer": Command("one offline page with scans in three dimensions", "input"),
     "submission": Command("check a submission as the benchmark's server would", "path"),

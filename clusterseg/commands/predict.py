@@ -17,17 +17,19 @@ from clusterseg.build.evaluation import precision_of, trusted
 from clusterseg.build.refusals import check_trainer
 from clusterseg.build.trainer import eval_trainer
 from clusterseg.config.signatures import require
+from clusterseg.data.clouds import Layout, choose_layout, read_cloud
+from clusterseg.data.clouds.bag import is_message
+from clusterseg.data.clouds.origin import check_origin
+from clusterseg.data.clouds.scale import choose_remission_scale
+from clusterseg.data.multiscan import AGE
 from clusterseg.distributed import gather_objects, rank
 from clusterseg.errors import UserError
+from clusterseg.predict.blocks import Blocks
 from clusterseg.predict.cloud_data import CloudData, CloudDataset
-from clusterseg.predict.clouds import choose_layout, read_cloud
-from clusterseg.predict.clouds.bag import is_message
-from clusterseg.predict.clouds.origin import check_origin
 from clusterseg.predict.labelled_bag import bag_files, write_labelled
 from clusterseg.predict.left_out import LeftOut, report
 from clusterseg.predict.output import OutputFolder
 from clusterseg.predict.prediction import PredictionTask
-from clusterseg.predict.scale import choose_remission_scale
 from clusterseg.predict.targets import plan
 from clusterseg.predict.views import choose_views
 from clusterseg.predict.voter import Voter
@@ -58,7 +60,9 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     targets = plan(Path(config.input).expanduser(), Path(config.output).expanduser(), config.topic)
     networks = read_networks(config.ckpt, trusted(config))
     features = networks.features
+    blocks = Blocks.of(config.block_voxels, config.overlap, networks.voxel_size)
     layout = replace(choose_layout(_plain(config.columns), config.format, features), topic=config.topic)
+    refuse_single_scans(next(iter(targets)), layout)
     if config.strict:
         for file in targets:
             read_cloud(file, layout)
@@ -75,7 +79,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         log.info("%d files, %d of them done before", len(targets), len(targets) - len(todo))
         writer = CloudWriter(output, targets, networks.label_map, config.ply, layout, config.invalid)
         dataset = CloudDataset(todo, networks.voxel_size, scale, features, layout, _plain(config.origin), config.strict)
-        left_out = run(config, networks, dataset, writer) if todo else []
+        left_out = run(config, networks, dataset, writer, blocks) if todo else []
         for recording, files in bags.items() if rank() == 0 else ():
             if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
                 write_labelled(output, recording, config.topic, targets, networks.label_map)
@@ -85,13 +89,36 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     return {"files": len(targets), "predicted": len(todo), "before": len(targets) - len(todo)}
 
 
-def run(config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter) -> list[LeftOut]:
+def refuse_single_scans(first: Path, layout: Layout) -> None:
+    """Refuse files of one scan each if the network takes several scans.
+
+    Raises:
+        UserError: The network takes the age of each point, which the first file does not have.
+    """
+    if AGE not in layout.features:
+        return
+    try:
+        cloud = read_cloud(first, layout)
+    except UserError:  # reported with the others
+        return
+    if AGE not in cloud.fields:
+        raise UserError(
+            f"{first}: has no field {AGE}; the network was trained on several scans in one (data.window), and predict "
+            "labels one file at a time: label a sequence with its poses by python evaluate.py ckpt=PATH split=test "
+            f"data.root=DIR data.sequences.test=[NN], or give files of merged scans with a field {AGE}, the seconds "
+            f"from a point's scan to the newest (columns=[x,y,z,remission,{AGE}] for .bin and .npy)"
+        )
+
+
+def run(
+    config: DictConfig, networks: Networks, dataset: CloudDataset, writer: CloudWriter, blocks: Blocks | None
+) -> list[LeftOut]:
     """Predict the clouds of a dataset; on rank 0 return the clouds of all ranks that failed.
 
     Raises:
         UserError: A setting is wrong, or the output cannot be written.
     """
-    voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size)
+    voter = Voter(networks.networks, choose_views(config.tta), networks.voxel_size, blocks)
     task = PredictionTask(voter, networks.label_map.num_classes, [writer])
     trainer = eval_trainer(config, precision_of(networks))
     trainer.predict(task, datamodule=CloudData(dataset, config.num_workers), return_predictions=False)
@@ -125,6 +152,7 @@ def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], 
         "topic": config.topic,
         "origin": _plain(config.origin),
         "invalid": config.invalid,
+        "blocks": None if config.block_voxels is None else [config.block_voxels, config.overlap],
     }
 
 

@@ -61,6 +61,14 @@ def fit(parts: Parts) -> dict[str, float]:
     return {key: float(value) for key, value in metrics.items()}
 
 
+def stated_lr(config: DictConfig) -> str:
+    """Return the learning rate and whether it depends on the scans of a step."""
+    stated, per = config.optim.optimizer.get("lr", "by default"), config.optim.get("lr_per")
+    if per is None:
+        return f"{stated} as set, not scaled by it"
+    return f"{config.optim.lr_used:g}: {stated} for each {per} of them (optim.lr_per)"
+
+
 @rank_zero_only
 def describe(parts: Parts) -> None:
     """Log a short description of the run."""
@@ -71,9 +79,9 @@ def describe(parts: Parts) -> None:
     log.info("%s, %s parameters%s", type(task.backbone).__name__, f"{parameters:,}", head)
     device = trainer.strategy.root_device
     log.info("scans: %s; %s on %s", scans, trainer.precision, device)
-    counts = (data.batch_size, trainer.world_size, trainer.accumulate_grad_batches)
-    of = f"{math.prod(counts)} ({counts[0]} x {counts[1]} ranks x {counts[2]} accumulated)"
-    log.info("scans a step: %s; lr %s as set, not scaled by it", of, config.optim.optimizer.get("lr", "by default"))
+    counts = (round(data.scans_per_batch(trainer.world_size), 2), trainer.world_size, trainer.accumulate_grad_batches)
+    of = f"{math.prod(counts):g} ({counts[0]} x {counts[1]} ranks x {counts[2]} accumulated)"
+    log.info("scans a step: %s; lr %s", of, stated_lr(config))
     if config.deterministic:
         log.info(statement(device.type, config.model.backbone.get("backend", "native"), trainer.world_size))
     log.info("run folder: %s", parts.run_dir)

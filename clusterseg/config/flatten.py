@@ -11,7 +11,7 @@ T = TypeVar("T")
 def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     """Return the settings by dotted key; an empty mapping counts as a value.
 
-    Example:
+    Examples:
         >>> flat({"data": {"root": "x", "augmentation": {}}, "seed": 1})
         {'data.root': 'x', 'data.augmentation': {}, 'seed': 1}
     """

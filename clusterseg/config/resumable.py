@@ -24,8 +24,10 @@ COMPARED = (
     "data.voxel_size",
     "data.augmentation",
     "data.batch_size",
+    "data.batch_voxels",
 )
-STARTS = ("model.init_from", "model.init_strict")  # not used by a resumed run
+#: Not used by a resumed run: its optimiser comes out of the checkpoint, with the learning rate that it had.
+STARTS = ("model.init_from", "model.init_strict", "optim.lr_used")
 log = logging.getLogger("clusterseg")
 
 

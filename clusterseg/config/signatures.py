@@ -38,7 +38,7 @@ def checked(key: str) -> Callable[[C], C]:
     Args:
         key: The part of a configuration that builds the class, for the messages.
 
-    Example:
+    Examples:
         >>> from typing import Annotated
         >>> from pydantic import Field
         >>> @checked("model.head")

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from clusterseg.data.sample import Sample
 
+_ON_CPU = frozenset({"point_counts", "context", "context_counts"})
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -27,6 +29,9 @@ class Batch:
         point_counts: Points per scan; always on the CPU, for splitting without a synchronisation.
         scan_ids: Sequence and frame of each scan, e.g. `08/000004`.
         points: Features of each point as on disk, or None if the dataset does not store them.
+        context: Features of the points of other scans, which have voxels but are none of the points; None without any.
+            Always on the CPU.
+        context_counts: Such points per scan, on the CPU.
     """
 
     coords: Int32[Tensor, "voxels 4"]
@@ -37,6 +42,8 @@ class Batch:
     point_counts: Int64[Tensor, " scans"]
     scan_ids: tuple[str, ...]
     points: Float32[Tensor, "points channels"] | None = None
+    context: Float32[Tensor, "others channels"] | None = None
+    context_counts: Int64[Tensor, " scans"] | None = None
 
     @property
     def num_scans(self) -> int:
@@ -44,13 +51,13 @@ class Batch:
         return len(self.scan_ids)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """Return the batch on a device; `point_counts` stays on the CPU.
+        """Return the batch on a device; the counts and the context stay on the CPU.
 
         Args:
             device: The target device.
             non_blocking: Copy without waiting; safe from pinned memory to a GPU.
         """
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking), skip={"point_counts"})
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking), skip=_ON_CPU)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; the DataLoader calls this."""
@@ -71,6 +78,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     coords[:, 0] = np.repeat(np.arange(len(samples)), voxel_counts)
     np.concatenate([sample.coords for sample in samples], out=coords[:, 1:])
     points = [sample.points for sample in samples if sample.points is not None]
+    context = [sample.context for sample in samples if sample.context is not None]
+    context_counts = [0 if sample.context is None else len(sample.context) for sample in samples]
     return Batch(
         coords=torch.from_numpy(coords),
         feats=_stack([sample.feats for sample in samples]),
@@ -80,6 +89,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         point_counts=torch.from_numpy(point_counts),
         scan_ids=tuple(sample.scan_id for sample in samples),
         points=_stack(points) if len(points) == len(samples) else None,
+        context=_stack(context) if context else None,
+        context_counts=torch.tensor(context_counts) if context else None,
     )
 
 

@@ -8,23 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Int64
 from pydantic import Field
 from torch.utils.data import DataLoader
 
 from clusterseg.config.signatures import checked
 from clusterseg.data.augment import InstanceBank, Mix, ensure_bank
 from clusterseg.data.batch import Batch
+from clusterseg.data.budget import BudgetSampler
 from clusterseg.data.cache import Cache
 from clusterseg.data.dataset import ScanDataset
 from clusterseg.data.inputs import Inputs
 from clusterseg.data.label_map import load_label_map
-from clusterseg.data.loader import TrainLoader, eval_loader, train_loader
+from clusterseg.data.loader import eval_loader, train_loader
+from clusterseg.data.proportions import Proportions
 from clusterseg.data.reader import Reader
 from clusterseg.data.sampler import EvalSampler, TrainSampler
 from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.transforms import Transform
+from clusterseg.data.voxel_counts import ensure_counts, expected_sizes
 from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
 
@@ -47,7 +52,9 @@ class ScanDataModule(pl.LightningDataModule):
         max_voxels: Cap on the voxels of a training scan; None for no cap. Evaluation has none.
         augmentation: Augmentation of training scans by name; an entry of None is off. Every `Mix` is applied first,
             then the transforms, each in order.
-        batch_size: Scans per training batch and rank.
+        batch_size: Scans per training batch and rank; not used with `batch_voxels`.
+        batch_voxels: Voxels of a training batch and rank, which takes as many scans as fit, see
+            :mod:`clusterseg.data.budget`; None for `batch_size` scans whatever their size.
         val_batch_size: Scans per evaluation batch and rank.
         num_workers: Loader processes per rank; None takes one per core, at most 4, and none without a GPU.
         seed: Seed of order, augmentation and cap.
@@ -77,6 +84,7 @@ class ScanDataModule(pl.LightningDataModule):
         persistent_workers: bool = True,
         keep_points: bool = False,
         cache: str | os.PathLike[str] | None = None,
+        batch_voxels: Positive | None = None,
     ) -> None:
         super().__init__()
         if tuple(reader.features[:3]) != ("x", "y", "z"):
@@ -97,6 +105,8 @@ class ScanDataModule(pl.LightningDataModule):
         self.persistent_workers = persistent_workers
         self.keep_points = keep_points
         self.cache = cache
+        self.batch_voxels = batch_voxels
+        self._budget_steps: dict[int, int] = {}
         self._datasets: dict[str, ScanDataset] = {}
 
     @property
@@ -142,19 +152,40 @@ class ScanDataModule(pl.LightningDataModule):
             self._datasets[split] = self._list(split)
         return self._datasets[split]
 
-    def train_dataloader(self) -> TrainLoader:
+    def order(self) -> Proportions | None:
+        """Return what a training epoch draws; None for every scan once."""
+        return None
+
+    def train_dataloader(self) -> DataLoader:
         """Return the loader of training batches: shuffled, augmented, capped; resumable within an epoch."""
         dataset = self.dataset("fit")
         rank, world_size = self._rank()
         # Workers start fetching when Lightning requests an iterator, before it sets the sampler's epoch.
         epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0  # type: ignore[attr-defined]
-        sampler = TrainSampler(len(dataset), seed=self.seed, rank=rank, world_size=world_size, epoch=epoch)
+        place = {"seed": self.seed, "rank": rank, "world_size": world_size, "epoch": epoch}
+        sampler: TrainSampler | BudgetSampler
+        if self.batch_voxels is None:
+            sampler = TrainSampler(len(dataset), proportions=self.order(), **place)
+        else:
+            sampler = BudgetSampler(self._sizes(), self.batch_voxels, **place)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())
 
     def batches_per_epoch(self, world_size: int) -> int:
         """Training batches per epoch and rank."""
-        samples = math.ceil(len(self.dataset("fit")) / world_size)
+        if self.batch_voxels is not None:
+            if world_size not in self._budget_steps:
+                sampler = BudgetSampler(self._sizes(), self.batch_voxels, seed=self.seed, world_size=world_size)
+                self._budget_steps[world_size] = sampler.steps
+            return self._budget_steps[world_size]
+        order = self.order()
+        samples = math.ceil(len(self.dataset("fit") if order is None else order) / world_size)
         return math.ceil(samples / self.batch_size)
+
+    def scans_per_batch(self, world_size: int) -> float:
+        """Training scans per batch and rank; with a budget of voxels their mean."""
+        if self.batch_voxels is None:
+            return self.batch_size
+        return len(self.dataset("fit")) / (self.batches_per_epoch(world_size) * world_size)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Return the loader of validation batches; an empty list if the protocol has no validation.
@@ -198,7 +229,11 @@ class ScanDataModule(pl.LightningDataModule):
     def _list(self, split: str) -> ScanDataset:
         if split not in ("fit", *SPLITS):
             raise UserError(f"split={split}: no such split; choose one of {', '.join(SPLITS)}")
-        training: dict[str, Any] = {"max_voxels": self.max_voxels, "transforms": self.transforms}
+        training: dict[str, Any] = {
+            "max_voxels": self._cap(),
+            "transforms": self.transforms,
+            "train_on_context": True,
+        }
         dataset = ScanDataset(
             self.reader,
             "train" if split == "fit" else split,
@@ -213,11 +248,28 @@ class ScanDataModule(pl.LightningDataModule):
             dataset.mixes = tuple(mix.bound(self.class_names, partial(self._bank, dataset)) for mix in self.mixes)
         return dataset
 
+    def _cap(self) -> int | None:
+        """Most voxels of a training scan: a batch of one scan is within the budget, too."""
+        return min((cap for cap in (self.max_voxels, self.batch_voxels) if cap is not None), default=None)
+
+    def _sizes(self) -> Int64[np.ndarray, " scans"]:
+        """Estimate the voxels of each training scan with its mixes; see `clusterseg.data.budget`."""
+        if self.order() is not None:
+            raise UserError(
+                f"data.batch_voxels={self.batch_voxels}: fills batches from every scan once, not from "
+                "proportions; set data.batch_size instead, or no share and no epoch_scans"
+            )
+        dataset = self.dataset("fit")
+        counts = ensure_counts(self._cache_folder(), dataset.scan_ids, dataset.read, self.voxel_size)
+        return expected_sizes(counts, self.mixes, self._cap())
+
+    def _cache_folder(self) -> Cache:
+        root = getattr(self.reader, "root", None)
+        return Cache(self.cache, root if isinstance(root, str | os.PathLike) else None)
+
     def _bank(self, dataset: ScanDataset, classes: Sequence[str]) -> InstanceBank:
         """Return the instances of these classes in the training scans."""
-        root = getattr(self.reader, "root", None)
-        cache = Cache(self.cache, root if isinstance(root, str | os.PathLike) else None)
-        return ensure_bank(cache, dataset.scan_ids, dataset.labelled, self.label_map, classes=classes)
+        return ensure_bank(self._cache_folder(), dataset.scan_ids, dataset.labelled, self.label_map, classes=classes)
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -237,7 +289,7 @@ def _default_workers() -> int:
 
 
 class SemanticKittiDataModule(ScanDataModule):
-    """SemanticKITTI; see `SemanticKittiReader` for the first three settings and `ScanDataModule` for the others.
+    """SemanticKITTI; see `SemanticKittiReader` for root, protocol, sequences, window, `ScanDataModule` for the others.
 
     Raises:
         UserError: A setting is invalid.
@@ -249,6 +301,7 @@ class SemanticKittiDataModule(ScanDataModule):
         protocol: str = "train",
         sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
         label_map: str | dict[str, Any] = "semantickitti",
+        window: Positive = 1,
         **settings: Any,
     ) -> None:
-        super().__init__(SemanticKittiReader(root, protocol, sequences), label_map, **settings)
+        super().__init__(SemanticKittiReader(root, protocol, sequences, window), label_map, **settings)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from clusterseg.data.augment.labelled import LabelledScan, Mix
 from clusterseg.data.augment.partners import partners
-from clusterseg.data.augment.read import labelled
+from clusterseg.data.augment.read import all_points, all_targets, labelled
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.reader import Reader, Scan
 from clusterseg.data.sample import Sample, build_sample
@@ -22,8 +22,8 @@ from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
 
 logger = logging.getLogger("clusterseg")
-#: (epoch, index of the scan, index of the second scan to mix with)
-Key: TypeAlias = tuple[int, int, int] | tuple[int, int] | int
+#: (epoch, index of the scan, index of the second scan to mix with, cap on its voxels)
+Key: TypeAlias = tuple[int, int, int, int] | tuple[int, int, int] | tuple[int, int] | int
 Points: TypeAlias = Float32[np.ndarray, "points channels"]
 Targets: TypeAlias = Int64[np.ndarray, " points"]
 
@@ -45,6 +45,8 @@ class ScanDataset(Dataset[Sample]):
         max_scans: Only the first so many scans; None for all.
         keep_points: Whether samples contain the points as on disk; with mixes, the mixed points before any transform.
         mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
+        train_on_context: Whether the points of a scan's context are points of the sample, as in training; otherwise
+            they only have voxels. See `Scan`.
 
     Raises:
         UserError: The reader lists no scan, or finds a defect in the data set.
@@ -63,6 +65,7 @@ class ScanDataset(Dataset[Sample]):
         max_scans: int | None = None,
         keep_points: bool = False,
         mixes: Sequence[Mix] = (),
+        train_on_context: bool = False,
     ) -> None:
         self.reader = reader
         self.split = split
@@ -73,6 +76,7 @@ class ScanDataset(Dataset[Sample]):
         self.seed = seed
         self.keep_points = keep_points
         self.mixes = tuple(mixes)
+        self.train_on_context = train_on_context
         self.scan_ids: list[str] = list(reader.scans(split))[:max_scans]
         if not self.scan_ids:
             raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
@@ -86,24 +90,29 @@ class ScanDataset(Dataset[Sample]):
 
         Args:
             key: (epoch, index, second), where `second` is the index of the scan to mix with; (epoch, index) takes the
-                second scan from `partners`; an index alone means epoch 0.
+                second scan from `partners`; an index alone means epoch 0. An index of at least `len(self)` is a further
+                draw of the scan `index % len(self)`, with an augmentation of its own. A fourth number is a cap on its
+                voxels beside `max_voxels`.
 
         Raises:
             UserError: The scan cannot be read, has an unknown label, no finite point, or spans too many voxels.
         """
-        epoch, index, *second = key if isinstance(key, tuple) else (0, key)
-        scan_id = self.scan_ids[index]
-        points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
+        epoch, index, *more = key if isinstance(key, tuple) else (0, key)
+        second, caps = more[:1], [cap for cap in (self.max_voxels, *more[1:]) if cap is not None]
+        scan = index % len(self)
+        scan_id = self.scan_ids[scan]
+        points, targets, own = self._mixed(epoch, index, *second) if self.mixes else self._plain(scan)
         with naming(self.reader.source(scan_id)):
             return build_sample(
                 points,
                 targets,
                 scan_id,
                 voxel_size=self.voxel_size,
-                max_voxels=self.max_voxels,
+                max_voxels=min(caps, default=None),
                 transforms=self.transforms,
                 rng=np.random.default_rng([self.seed, epoch, index]),
                 keep_points=self.keep_points,
+                num_points=own,
             )
 
     def read(self, index: int) -> Scan:
@@ -112,23 +121,10 @@ class ScanDataset(Dataset[Sample]):
         Raises:
             UserError: It cannot be read, or its arrays are inconsistent.
         """
-        scan_id = self.scan_ids[index]
-        scan = self.reader.read(scan_id)
-        columns = len(self.reader.features)
-        points = scan.points
-        if points.ndim != 2 or points.shape[1] != columns or points.dtype != np.float32 or not len(points):
-            raise UserError(
-                f"{scan_id}: {type(self.reader).__name__} returned points {points.shape} of {points.dtype}; expected "
-                f"(points, {columns}) of float32, one column for each of {', '.join(self.reader.features)}"
-            )
-        if scan.labels is not None and scan.labels.shape != (len(points),):
-            raise UserError(
-                f"{scan_id}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points"
-            )
-        return scan
+        return read_checked(self.reader, self.scan_ids[index])
 
     def labelled(self, index: int) -> LabelledScan:
-        """Return a scan with its train ids and instance numbers.
+        """Return a scan, its context included, with train ids and instance numbers.
 
         Raises:
             UserError: As `read`; a label is unknown; or labels are missing from a split that needs them.
@@ -137,26 +133,27 @@ class ScanDataset(Dataset[Sample]):
         with naming(self.reader.source(self.scan_ids[index], "labels")):
             return labelled(scan, self.label_map)
 
-    def _plain(self, index: int) -> tuple[Points, Targets | None]:
-        """Return the points of a scan as on disk and their train ids, or None without labels."""
+    def _plain(self, index: int) -> tuple[Points, Targets | None, int]:
+        """Return points as on disk, their train ids or None without labels, and how many are the scan's own."""
         scan = self._read_for_split(index)
-        if scan.labels is None:
-            return scan.points, None
         with naming(self.reader.source(self.scan_ids[index], "labels")):
-            return scan.points, self.label_map.to_train(scan.labels)
+            targets = all_targets(scan, self.label_map)
+        points = all_points(scan)
+        return points, targets, len(points if self.train_on_context else scan.points)
 
-    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets]:
-        """Return points and train ids of a scan after the mixes, with a second scan if needed.
+    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets, int]:
+        """Return points, train ids and number of points of a scan after the mixes, with a second scan if needed.
 
         Mixes use a separate random stream: the transforms draw the same numbers with and without mixes.
         """
-        scan, other = self.labelled(index), None
+        number = index % len(self)
+        scan, other = self.labelled(number), None
         if any(mix.needs_other for mix in self.mixes):
-            other = self.labelled(int(partners(self.seed, epoch, len(self))[index]) if second is None else second)
+            other = self.labelled(int(partners(self.seed, epoch, len(self))[number]) if second is None else second)
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(1,)))
         for mix in self.mixes:
             scan = mix(scan, other, rng)
-        return scan.points, scan.targets
+        return scan.points, scan.targets, len(scan)
 
     def _read_for_split(self, index: int) -> Scan:
         """Read a scan; scans for training and validation must have labels."""
@@ -168,8 +165,33 @@ class ScanDataset(Dataset[Sample]):
 
     def _warn_invalid(self, source: str, points: Points) -> None:
         finite = np.isfinite(points)
-        if finite.all() or source in self._warned:
+        if finite.all() or self.reader.no_return or source in self._warned:
             return
         self._warned.add(source)
         count = int((~finite.all(axis=1)).sum())
         logger.warning("%s: %d of %d points have values that are NaN or infinite", source, count, len(points))
+
+
+def read_checked(reader: Reader, scan_id: str) -> Scan:
+    """Read a scan and check its arrays, those of its context too.
+
+    Raises:
+        UserError: It cannot be read, or its arrays are inconsistent.
+    """
+    scan = reader.read(scan_id)
+    _check_arrays(reader, scan_id, scan)
+    if scan.context is not None:
+        _check_arrays(reader, f"context of {scan_id}", scan.context)
+    return scan
+
+
+def _check_arrays(reader: Reader, name: str, scan: Scan) -> None:
+    columns = len(reader.features)
+    points = scan.points
+    if points.ndim != 2 or points.shape[1] != columns or points.dtype != np.float32 or not len(points):
+        raise UserError(
+            f"{name}: {type(reader).__name__} returned points {points.shape} of {points.dtype}; expected "
+            f"(points, {columns}) of float32, one column for each of {', '.join(reader.features)}"
+        )
+    if scan.labels is not None and scan.labels.shape != (len(points),):
+        raise UserError(f"{name}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points")

@@ -12,13 +12,13 @@ import yaml
 from jaxtyping import Int16, Int64, Integer, UInt8, UInt32
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clusterseg.data.label_mapping import RawId, expand
 from clusterseg.errors import UserError
 from clusterseg.files import CONF
 
 #: Train id of ignored points, in training and in scores.
 IGNORE_INDEX = 255
 FOLDER = CONF / "data" / "label_map"
-RawId = Annotated[int, Field(ge=0, le=65535)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 
 
@@ -28,6 +28,7 @@ class _Class(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     id: RawId
     also: list[RawId] = []
+    raw: list[RawId] | None = None  # the ids read, where they are not `id` and `also`
     colour: Annotated[list[Channel], Field(min_length=3, max_length=3)] = [128, 128, 128]
 
 
@@ -104,16 +105,19 @@ def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
     """Load a label map.
 
     Args:
-        source: A name in `conf/data/label_map`, the path of a YAML file like those, or the table itself.
+        source: A name in `conf/data/label_map`, the path of a YAML file like those, or the table itself. A table with
+            the key `onto` is a mapping, see `clusterseg.data.label_mapping.expand`.
 
     Raises:
         UserError: The table does not exist or is malformed.
 
-    Example:
+    Examples:
         >>> load_label_map("semantickitti").class_names[:3]
         ('car', 'bicycle', 'motorcycle')
     """
     table, where = (dict(source), "data.label_map") if isinstance(source, Mapping) else _read(str(source))
+    if "onto" in table:
+        table = expand(table, where, load_label_map)
     try:
         checked = _Table.model_validate(table)
     except ValidationError as error:
@@ -126,14 +130,19 @@ def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
     return _build(checked, where)
 
 
+def shipped_maps() -> list[str]:
+    """Return the names of the tables in `conf/data/label_map`."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
 def _read(source: str) -> tuple[dict[str, Any], str]:
     """Read the table of a name or a path."""
     shipped = FOLDER / f"{source}.yaml"
     path = shipped if "/" not in source and shipped.is_file() else Path(source).expanduser()
     if not path.is_file():
-        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise UserError(
-            f"data.label_map={source}: no such label map; choose one of {names}, or give the path of a YAML file"
+            f"data.label_map={source}: no such label map; choose one of {', '.join(shipped_maps())}, or give the path "
+            "of a YAML file"
         )
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -148,7 +157,7 @@ def _build(table: _Table, where: str) -> LabelMap:
     lookup = np.full(1 << 16, -1, np.int16)
     owner: dict[int, str] = {}
     for index, (name, entry) in enumerate(table.classes.items()):
-        for raw in (entry.id, *entry.also):
+        for raw in (entry.id, *entry.also) if entry.raw is None else entry.raw:
             if raw in owner:
                 raise UserError(f"{where}: raw id {raw} is listed for {owner[raw]} and for {name}; keep one of them")
             owner[raw], lookup[raw] = name, index
@@ -163,5 +172,5 @@ def _build(table: _Table, where: str) -> LabelMap:
         raw_to_train=lookup,
         train_to_raw=np.array([entry.id for entry in table.classes.values()], np.int64),
         unlabeled=table.unlabeled,
-        table=table.model_dump(),
+        table=table.model_dump(exclude_none=True),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -18,10 +19,13 @@ class Scan:
         points: One row per point: x, y, z in metres in the sensor's frame (z up), then the reader's other features.
         labels: Raw label of each point, or None without labels. The low 16 bits are the class id, the bits above them
             an instance number (0: none).
+        context: Points of other scans in this scan's frame, with the same columns. A network sees them and trains on
+            them; they are neither scored nor written.
     """
 
     points: Float32[np.ndarray, "points channels"]
     labels: Integer[np.ndarray, " points"] | None = None
+    context: Scan | None = None
 
 
 class Reader(ABC):
@@ -33,8 +37,9 @@ class Reader(ABC):
     Attributes:
         features: Names of the columns of `Scan.points`. The first three are x, y, z; remission, if there is one, is
             scaled to 0..1.
+        no_return: Whether rows without a return are usual. Their x, y, z are NaN, of which there is no warning.
 
-    Example:
+    Examples:
         >>> class Numpy(Reader):
         ...     features = ("x", "y", "z")
         ...
@@ -48,6 +53,7 @@ class Reader(ABC):
     """
 
     features: tuple[str, ...] = ("x", "y", "z", "remission")
+    no_return: ClassVar[bool] = False
 
     @abstractmethod
     def scans(self, split: str) -> Sequence[str]:

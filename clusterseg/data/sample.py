@@ -25,6 +25,8 @@ class Sample:
         inverse_map: Voxel of each point.
         point_targets: Train id of each point.
         points: x, y, z, remission or other columns of each point as on disk, or None if not requested.
+        context: The same columns of the points of other scans, which have voxels but are none of the points; None
+            without any, or if not requested.
     """
 
     scan_id: str
@@ -34,6 +36,7 @@ class Sample:
     inverse_map: Int64[np.ndarray, " points"]
     point_targets: Int64[np.ndarray, " points"]
     points: Float32[np.ndarray, "points channels"] | None = None
+    context: Float32[np.ndarray, "others channels"] | None = None
 
 
 def build_sample(
@@ -46,6 +49,7 @@ def build_sample(
     transforms: Sequence[Transform] = (),
     rng: np.random.Generator | None = None,
     keep_points: bool = False,
+    num_points: int | None = None,
 ) -> Sample:
     """Augment, voxelise and cap one scan.
 
@@ -59,6 +63,7 @@ def build_sample(
         transforms: Applied in this order.
         rng: The source of every random draw of the transforms and the cap; seed 0 if not given.
         keep_points: Whether the sample contains the points as on disk.
+        num_points: The first so many rows are the scan's points, the others its context; None for all.
 
     Raises:
         UserError: See `voxelize`.
@@ -70,18 +75,19 @@ def build_sample(
     for transform in transforms:
         augmented = transform(augmented, rng)
     voxels = voxelize(augmented, voxel_size)
-    point_targets = targets
+    point_targets, own = targets, len(points) if num_points is None else num_points
     if max_voxels is not None and len(voxels) > max_voxels:
         voxels, stays = cap_voxels(voxels, max_voxels, rng)
-        point_targets, points = targets[stays], points[stays]
+        point_targets, points, own = targets[stays], points[stays], int(np.searchsorted(stays, own))
     return Sample(
         scan_id=scan_id,
         coords=voxels.coords,
         feats=augmented.take(voxels.first_point, axis=0),  # six times faster than row indexing
         targets=targets[voxels.first_point],
-        inverse_map=voxels.inverse_map,
-        point_targets=point_targets,
-        points=points if keep_points else None,
+        inverse_map=voxels.inverse_map[:own],
+        point_targets=point_targets[:own],
+        points=points[:own] if keep_points else None,
+        context=points[own:] if keep_points and own < len(points) else None,
     )
 
 

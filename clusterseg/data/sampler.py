@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int64
 from torch.utils.data import Sampler
 
 from clusterseg.data.augment.partners import partners
+from clusterseg.data.proportions import Proportions
 
 
 class TrainSampler(Sampler[tuple[int, int, int]]):
@@ -24,6 +26,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         world_size: Number of processes.
         epoch: The first epoch.
         start: Samples of all ranks to skip in that epoch, for a resume within it.
+        proportions: What an epoch draws, where it is not every sample once; an index may then exceed `num_samples`.
     """
 
     def __init__(
@@ -35,8 +38,11 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         world_size: int = 1,
         epoch: int = 0,
         start: int = 0,
+        proportions: Proportions | None = None,
     ) -> None:
-        self.num_samples = num_samples
+        self.num_scans = num_samples
+        self.num_samples = num_samples if proportions is None else len(proportions)
+        self.proportions = proportions
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -66,11 +72,16 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         return math.ceil(self.num_samples / self.world_size)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
+        order = self._order()
         padded = np.resize(order, self.start + self.left * self.world_size)
         mine = padded[self.start + self.rank :: self.world_size]
-        epoch, second = self.epoch, partners(self.seed, self.epoch, self.num_samples)
-        return ((epoch, index, int(second[index])) for index in mine.tolist())
+        epoch, scans, second = self.epoch, self.num_scans, partners(self.seed, self.epoch, self.num_scans)
+        return ((epoch, index, int(second[index % scans])) for index in mine.tolist())
+
+    def _order(self) -> Int64[np.ndarray, " samples"]:
+        if self.proportions is not None:
+            return self.proportions.order(self.seed, self.epoch)
+        return np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
 
 
 class EvalSampler(Sampler[tuple[int, int]]):

@@ -10,7 +10,7 @@ from functools import cached_property
 from torch.utils.data import Dataset
 
 from clusterseg.data.datamodule import ScanDataModule
-from clusterseg.data.dataset import ScanDataset
+from clusterseg.data.dataset import read_checked
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.loader import ScanLoader, start_worker
 from clusterseg.data.reader import Reader
@@ -120,7 +120,6 @@ class Patients(Dataset[ScanFacts]):
     def __init__(self, reader: Reader, label_map: LabelMap, voxel_size: float, jobs: Sequence[tuple[str, str]]) -> None:
         self.reader, self.label_map, self.voxel_size = reader, label_map, voxel_size
         self.jobs = list(jobs)
-        self._scans = _Listed(reader, [scan_id for _, scan_id in jobs])
         self._stride = max(1, len(self.jobs) // _MEASURED)
 
     def __len__(self) -> int:
@@ -133,7 +132,7 @@ class Patients(Dataset[ScanFacts]):
         ladder = LADDER if index % self._stride == 0 else ()
         try:
             source = self.reader.source(scan_id)
-            scan = self._scans.read(index)
+            scan = read_checked(self.reader, scan_id)
             names = (split, scan_id, source)
             return measure(scan, names, self.reader.features, self.label_map, self.voxel_size, ladder)
         except UserError as error:
@@ -141,11 +140,3 @@ class Patients(Dataset[ScanFacts]):
         except Exception as error:  # a reader of one's own may meet a damaged file with any exception
             reason = f"{source}: {type(self.reader).__name__} raised {type(error).__name__}: {error_line(error)}"
             return ScanFacts(split, scan_id, source, reason)
-
-
-class _Listed(ScanDataset):
-    """Reads scans with a dataset's checks of their arrays."""
-
-    def __init__(self, reader: Reader, scan_ids: Sequence[str]) -> None:
-        # Not that of the parent, which lists the scans and refuses a data set for its first defect.
-        self.reader, self.scan_ids = reader, list(scan_ids)

@@ -14,6 +14,9 @@ from jaxtyping import Float64
 from torch.utils.data import DataLoader, Dataset
 
 from clusterseg.data.batch import Batch
+from clusterseg.data.clouds import FEATURES, Layout, read_cloud
+from clusterseg.data.clouds.origin import coordinate_step, find_offset, lies_on_zero
+from clusterseg.data.clouds.scale import choose_remission_scale
 from clusterseg.data.loader import ScanLoader
 from clusterseg.data.sample import Sample, build_sample
 from clusterseg.data.sampler import EvalSampler
@@ -21,10 +24,7 @@ from clusterseg.data.scan import naming
 from clusterseg.data.transport import PipedBatch, collate_and_send
 from clusterseg.data.voxelize import MAX_VOXELS_PER_AXIS
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import FEATURES, Layout, read_cloud
-from clusterseg.predict.clouds.origin import coordinate_step, find_offset, lies_on_zero
 from clusterseg.predict.left_out import LeftOut
-from clusterseg.predict.scale import choose_remission_scale
 
 __all__ = ["CloudData", "CloudDataset", "choose_remission_scale"]
 
@@ -41,7 +41,7 @@ class CloudDataset(Dataset["Sample | LeftOut"]):
         remission_scale: Remission value in the files that maps to 1.
         features: Names of the columns that the network takes, x, y, z first.
         layout: How to read columns without names.
-        origin: See `clusterseg.predict.clouds.origin.find_offset`.
+        origin: See `clusterseg.data.clouds.origin.find_offset`.
         strict: Whether a cloud that cannot be read raises instead of being skipped.
     """
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from clusterseg.data.clouds import SUFFIXES
+from clusterseg.data.clouds.bag import METADATA, is_folder
+from clusterseg.data.clouds.bag import SUFFIXES as RECORDINGS
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import SUFFIXES
-from clusterseg.predict.clouds.bag import METADATA, is_folder
-from clusterseg.predict.clouds.bag import SUFFIXES as RECORDINGS
 from clusterseg.predict.record import RECORD, written_files
 
 # System folders, and the occupancy grids of semantic scene completion, which also end with .bin.

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Integer
 
+from clusterseg.data.clouds.bag import SUFFIXES, TYPE, Recording, is_folder, is_message, typestore
+from clusterseg.data.clouds.cloud import from_fields
+from clusterseg.data.clouds.pointcloud2 import columns, packed
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.data.scan import naming, read_labels
 from clusterseg.errors import UserError
 from clusterseg.files import temporary_name
-from clusterseg.predict.clouds.bag import SUFFIXES, TYPE, Recording, is_folder, is_message, typestore
-from clusterseg.predict.clouds.cloud import from_fields
-from clusterseg.predict.clouds.pointcloud2 import columns, packed
 from clusterseg.predict.output import OutputFolder
 
 _VERSION: Literal[8] = 8  # of the metadata of a recording of ROS 2: that of Iron, which later releases read too

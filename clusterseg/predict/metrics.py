@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -110,3 +111,15 @@ def count(
 def total(tallies: Iterable[Tally], num_classes: int) -> Tally:
     """Sum tallies, for example those of all ranks."""
     return sum(tallies, Tally.zero(num_classes))
+
+
+def named(values: Scores, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return scores as plain numbers by name; None where no point is labelled."""
+    labelled = int(values.points) > 0
+    return {
+        "miou": float(values.miou) if labelled else None,
+        "miou_present": float(values.miou_present) if labelled else None,
+        "accuracy": float(values.accuracy) if labelled else None,
+        "iou": {n: float(iou) if labelled else None for n, iou in zip(class_names, values.iou, strict=True)},
+        "points": int(values.points),
+    }

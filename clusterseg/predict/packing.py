@@ -15,7 +15,10 @@ from clusterseg.files import replacing, write_file
 from clusterseg.predict.prediction import PredictedScan
 from clusterseg.predict.validate import validate
 
-UPLOAD = "https://www.codabench.org/competitions/12448/"
+UPLOAD = {
+    "single": "https://www.codabench.org/competitions/12448/",
+    "multi": "the competition of several scans that http://semantic-kitti.org/tasks.html names",
+}
 # The entries that the benchmark's server reads; see "Validation" in the README of semantic-kitti-api.
 DESCRIPTION = """method name: {name}
 method description:
@@ -81,13 +84,13 @@ def _info(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def conclude(target: Path, root: str | os.PathLike[str]) -> None:
+def conclude(target: Path, root: str | os.PathLike[str], track: str = "single") -> None:
     """Validate a packed submission against the scans under `data.root`, and report whether it is ready."""
     try:
-        checked = validate(target, root)
+        checked = validate(target, root, track)
     except UserError as error:
         log.warning("NOT ready to upload: %s", error)
         return
     log.info("%s", checked.verdict(target))
     if checked.complete:
-        log.info("fill in description.txt in it if you like, then upload it at %s", UPLOAD)
+        log.info("fill in description.txt in it if you like, then upload it at %s", UPLOAD[track])

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from clusterseg.data.clouds.bag import SUFFIXES, is_folder, is_message, is_recording, list_messages
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds.bag import SUFFIXES, is_folder, is_message, is_recording, list_messages
 from clusterseg.predict.found import find_clouds
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
+from clusterseg.data.label_map import IGNORE_INDEX, LabelMap, load_label_map
 from clusterseg.data.sequences import find_sequences, list_scans
 from clusterseg.errors import UserError
 from clusterseg.predict.archive import FolderMembers, Members, ZipMembers
@@ -20,6 +20,9 @@ TEST_SCANS = {
     "17": 491, "18": 1801, "19": 4981, "20": 831, "21": 2721,
 }  # fmt: skip
 _DESCRIPTION = "description.txt"
+#: The label map of each track of the benchmark.
+TRACKS = {"single": "semantickitti", "multi": "semantickitti_multiscan"}
+_MOVING = range(252, 260)  # raw ids of what moves, classes of their own in the track `multi`
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,22 @@ class Checked:
     Attributes:
         scans: Number of scans inside.
         complete: Whether these are all scans of the benchmark's test sequences.
+        track: A key of `TRACKS`.
+        moving: Whether a point has the id of something that moves.
     """
 
     scans: int
     complete: bool
+    track: str = "single"
+    moving: bool = False
 
     def verdict(self, path: Path) -> str:
-        """One line that states whether it can be uploaded."""
+        """State whether it can be uploaded, and what would cost points in its track."""
+        if self.track == "multi" and not self.moving:
+            return f"{self._state(path)}; but no point has a moving id (252-259): six of the 25 classes would score 0"
+        return self._state(path)
+
+    def _state(self, path: Path) -> str:
         total = sum(TEST_SCANS.values())
         if self.complete:
             return f"{path}: valid and complete, {self.scans:,} scans of sequences 11-21: ready to upload"
@@ -45,13 +57,21 @@ class Checked:
         )
 
 
-def validate(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Checked:
+def track_of(label_map: LabelMap) -> str:
+    """Return the track that predicts the classes of a label map: `multi` where something that moves is a class."""
+    return "multi" if np.isin(label_map.train_to_raw, _MOVING).any() else "single"
+
+
+def validate(
+    path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, track: str = "single"
+) -> Checked:
     """Check a submission: every scan present, of the right length, only valid ids, nothing else inside.
 
     Args:
         path: The zip file, or the folder that holds `sequences`.
         root: As `data.root`; requires the scans of 11-21 under it and counts their points. None requires all 20,351
             scans of the benchmark and does not count points.
+        track: `single`, or `multi` for the track of several scans with 25 classes.
 
     Raises:
         UserError: The first mistake found.
@@ -60,12 +80,14 @@ def validate(path: str | os.PathLike[str], root: str | os.PathLike[str] | None =
     expected = _expected(root)
     _check_layout(members, expected)
     _check_names(members, expected)
-    valid = _valid_ids()
+    valid, moving = _valid_ids(track), False
     for name, points in expected.items():
         _check_size(members, name, points)
-        _check_ids(members, name, valid)
+        labels = np.frombuffer(members.read(name), "<u4")
+        _check_ids(members, name, labels, valid)
+        moving = moving or bool(np.isin(labels, _MOVING).any())
     whole = {name for sequence, frames in TEST_SCANS.items() for name in _names(sequence, frames)}
-    return Checked(len(expected), whole == expected.keys())
+    return Checked(len(expected), whole == expected.keys(), track, moving)
 
 
 def _open(path: Path) -> Members:
@@ -156,14 +178,13 @@ def _check_size(members: Members, name: str, points: int | None) -> None:
         )
 
 
-def _valid_ids() -> np.ndarray:
-    """Mask over the 16-bit ids that the benchmark counts as a class."""
-    train = load_label_map("semantickitti").raw_to_train
+def _valid_ids(track: str) -> np.ndarray:
+    """Mask over the 16-bit ids that a track counts as a class."""
+    train = load_label_map(TRACKS[track]).raw_to_train
     return (train >= 0) & (train != IGNORE_INDEX)
 
 
-def _check_ids(members: Members, name: str, valid: np.ndarray) -> None:
-    labels = np.frombuffer(members.read(name), "<u4")
+def _check_ids(members: Members, name: str, labels: np.ndarray, valid: np.ndarray) -> None:
     if (labels >> 16).any():
         raise UserError(
             f"{members.path}: {name} has instance numbers in the upper 16 bits (or is no uint32 file); "
@@ -175,9 +196,9 @@ def _check_ids(members: Members, name: str, valid: np.ndarray) -> None:
     if wrong.tolist() == [0]:
         count = int((labels == 0).sum())
         raise UserError(f"{members.path}: {name} leaves {count:,} points unlabelled (id 0); give each point a class")
-    if labels.max() <= 19:
+    if labels.max() <= 25:  # 19 classes, 25 in the track of several scans
         raise UserError(
-            f"{members.path}: {name} holds only ids 0-19: these are train ids; map them back to raw ids, "
+            f"{members.path}: {name} holds only ids up to {labels.max()}: these are train ids; map them to raw ids, "
             "as 1 -> 10 (car), 9 -> 40 (road)"
         )
     raise UserError(f"{members.path}: {name} holds ids that are no class: {wrong[:10].tolist()}; write raw ids")

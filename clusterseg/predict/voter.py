@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clusterseg.data.batch import Batch, collate
 from clusterseg.data.sample import build_sample
+from clusterseg.predict.blocks import Blocks, part_of
 from clusterseg.predict.views import View
 
 
@@ -37,16 +38,36 @@ class Voter(nn.Module):
         networks: Map feats (voxels, channels), coords (voxels, 4) to an output with `logits` (voxels, classes).
         views: The views of each scan.
         voxel_size: Edge of a voxel in metres, for the views that are not the identity.
+        blocks: How large clouds are divided; None: they are predicted whole.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], views: Sequence[View] = (View(),), voxel_size: float = 0.05):
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        views: Sequence[View] = (View(),),
+        voxel_size: float = 0.05,
+        blocks: Blocks | None = None,
+    ) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
         self.views = tuple(views)
         self.voxel_size = voxel_size
+        self.blocks = blocks
 
     def forward(self, batch: Batch) -> Vote:
         """Predict every point; needs `batch.points` for a view other than the identity."""
+        if self.blocks is None or len(batch.coords) <= self.blocks.voxels:
+            return self._whole(batch)
+        predictions = torch.empty_like(batch.inverse_map)
+        confidence = torch.empty(len(predictions), device=predictions.device)
+        for block in self.blocks.divide(batch.coords):
+            part, points, core = part_of(batch, block)
+            vote = self._whole(part)
+            predictions[points[core]] = vote.predictions[core]
+            confidence[points[core]] = vote.confidence[core]
+        return Vote(predictions, confidence)
+
+    def _whole(self, batch: Batch) -> Vote:
         votes = len(self.networks) * len(self.views)
         total: Tensor | None = None
         for logits, inverse_map in self._outputs(batch):
@@ -76,8 +97,18 @@ def see(batch: Batch, view: View, voxel_size: float) -> Batch:
     """
     assert batch.points is not None, "the data module was built without keep_points"
     scans = torch.split(batch.points.cpu(), batch.point_counts.tolist())
+    others = [scan[:0] for scan in scans]
+    if batch.context is not None and batch.context_counts is not None:
+        others = list(torch.split(batch.context, batch.context_counts.tolist()))
     samples = [
-        build_sample(points.numpy(), None, scan_id, voxel_size=voxel_size, transforms=[view])
-        for points, scan_id in zip(scans, batch.scan_ids, strict=True)
+        build_sample(
+            torch.cat([points, context]).numpy(),
+            None,
+            scan_id,
+            voxel_size=voxel_size,
+            transforms=[view],
+            num_points=len(points),
+        )
+        for points, context, scan_id in zip(scans, others, batch.scan_ids, strict=True)
     ]
     return collate(samples).to(batch.feats.device)

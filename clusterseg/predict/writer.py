@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from clusterseg.data.clouds import Layout, read_cloud
+from clusterseg.data.clouds.ply import ply_bytes
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import Layout, read_cloud
-from clusterseg.predict.clouds.ply import ply_bytes
 from clusterseg.predict.output import OutputFolder
 from clusterseg.predict.prediction import PredictedScan
 

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from clusterseg.backbone.safetensors_file import is_safetensors
+from clusterseg.backbone.shipped import weights_path
 from clusterseg.errors import UserError, error_line
 from clusterseg.files import temporary_name
+from clusterseg.runs.network_file import read_network_file
 
 PREVIOUS = "previous.ckpt"  # the last checkpoint but one, should the last be damaged
 log = logging.getLogger("clusterseg")
@@ -48,16 +51,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint of `train.py` onto the CPU, with `weights_only=True`.
+    """Read a checkpoint of `train.py` onto the CPU, with `weights_only=True`; or a network that `export` wrote.
+
+    Args:
+        path: The file, or the name of a network of the package, see :mod:`clusterseg.backbone.shipped`.
 
     Raises:
         UserError: The file is missing, damaged, holds more than plain data, or is no checkpoint of this project.
     """
-    file = Path(path).expanduser()
+    file = weights_path(path, "ckpt")
     if not file.is_file():
         raise UserError(
             f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt"
         )
+    if is_safetensors(file):
+        return read_network_file(file)
     try:
         require_whole(file)
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -119,9 +127,10 @@ def resume_path(ckpt: str | None, run_dir: Path) -> Path | None:
     if ckpt is None:
         return None
     if ckpt not in ("last", "auto"):
-        if not Path(ckpt).expanduser().is_file():
+        file = weights_path(ckpt, "ckpt")
+        if not file.is_file():
             raise UserError(f"ckpt={ckpt}: there is no such file; give the path of a checkpoint")
-        return Path(ckpt).expanduser()
+        return file
     newest = newest_whole(run_dir / "checkpoints")
     if newest is None and ckpt == "last":
         raise UserError(

@@ -38,7 +38,8 @@ def explained(run_dir: Path, resumed: bool) -> Iterator[None]:
         raise UserError(message + how_to_resume(run_dir, before)) from error
     except torch.OutOfMemoryError as error:
         message = (
-            "the GPU's memory is full; set data.batch_size or data.max_voxels lower, or trainer.precision=bf16-mixed"
+            "the GPU's memory is full; set data.batch_size, data.batch_voxels or data.max_voxels lower, or "
+            "trainer.precision=bf16-mixed"
         )
         raise UserError(message + how_to_resume(run_dir, before)) from error
     except (RuntimeError, OSError, EOFError) as error:

@@ -2,7 +2,7 @@
 
 from clusterseg.sparse.conv import Conv3d
 from clusterseg.sparse.norm import BatchNorm
-from clusterseg.sparse.point_voxel import point_to_voxel, voxel_to_point
+from clusterseg.sparse.point_voxel import build_ahead, point_to_voxel, voxel_to_point
 from clusterseg.sparse.tensor import Grid, SparseTensor, sparse_tensor
 from clusterseg.sparse.workspace import Workspace
 
@@ -12,6 +12,7 @@ __all__ = [
     "Grid",
     "SparseTensor",
     "Workspace",
+    "build_ahead",
     "point_to_voxel",
     "sparse_tensor",
     "voxel_to_point",

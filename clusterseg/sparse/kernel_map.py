@@ -89,6 +89,8 @@ class KernelMap:
 
     def _cuts(self, edges: list[int]) -> list[list[int]]:
         """For each kernel offset, where the pairs of each tile start, and where the last ones end."""
+        if len(edges) == 2:  # one tile, as on a GPU: known without waiting for it
+            return [list(part) for part in pairwise([0, *accumulate(self.counts)])]
         offsets = torch.arange(len(self.counts), device=self.in_rows.device)
         kernel = torch.repeat_interleave(
             offsets, torch.tensor(self.counts, device=offsets.device), output_size=self.in_rows.numel()

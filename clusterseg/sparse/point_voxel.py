@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,9 +74,26 @@ class _Mix(torch.autograd.Function):
         return ctx.mixer.transposed._product(grad_output.contiguous()), None
 
 
+def build_ahead(grid: Grid, strides: Sequence[int]) -> None:
+    """Build what `point_to_voxel` and `voxel_to_point` need at these strides before the layers run; see `Grid.build`.
+
+    It is kept until it is used, once each.
+    """
+    for stride in strides:
+        for make in (averager, interpolator):
+            mixer = grid.ahead[make.__name__, stride] = make(grid, stride)
+            if torch.is_grad_enabled():
+                assert mixer.transposed is not None
+
+
+def _mixer(make: Callable[[Grid, int], RowMixer], x: SparseTensor) -> RowMixer:
+    ready: RowMixer | None = x.grid.ahead.pop((make.__name__, x.stride), None)
+    return make(x.grid, x.stride) if ready is None else ready
+
+
 def point_to_voxel(points: Float[Tensor, "points channels"], like: SparseTensor) -> SparseTensor:
     """Mean of the features of the points in each voxel of `like`."""
-    return like.with_feats(points if like.stride == 1 else averager(like.grid, like.stride).mix(points))
+    return like.with_feats(points if like.stride == 1 else _mixer(averager, like).mix(points))
 
 
 def voxel_to_point(x: SparseTensor) -> Float[Tensor, "points channels"]:
@@ -84,7 +102,7 @@ def voxel_to_point(x: SparseTensor) -> Float[Tensor, "points channels"]:
     The corners of a point p are floor(p / s) * s + s * {0, 1}^3 with weights prod(f or 1 - f), f = (p mod s) / s.
     Absent corners count zero and the rest is normalised: w / (sum w + 1e-8). At stride 1 it is the identity.
     """
-    return x.feats if x.stride == 1 else interpolator(x.grid, x.stride).mix(x.feats)
+    return x.feats if x.stride == 1 else _mixer(interpolator, x).mix(x.feats)
 
 
 def averager(grid: Grid, stride: int) -> RowMixer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +41,10 @@ class Grid:
         self.workspace = workspace
         self._keys = {1: keys}
         self._parents: dict[int, Tensor] = {}
+        self._scans: dict[int, Tensor] = {}
         self._maps: dict[tuple[str, int], KernelMap] = {}
+        #: What is built ahead of its use, by kind and stride; taken out when it is used.
+        self.ahead: dict[tuple[str, int], Any] = {}
 
     def in_given_order(self, feats: Float[Tensor, "voxels channels"]) -> Float[Tensor, "voxels channels"]:
         """Features of the finest level in the order in which the voxels were given."""
@@ -54,6 +58,12 @@ class Grid:
             self._keys[stride], self._parents[stride // 2] = coarse, parents
         return self._keys[stride]
 
+    def scans(self, stride: int) -> Int[Tensor, " voxels"]:
+        """For each voxel at `stride` its scan within the batch, ascending."""
+        if stride not in self._scans:
+            self._scans[stride] = unpack(self.keys(stride))[:, 0].long()
+        return self._scans[stride]
+
     def rows_at(self, stride: int) -> Int[Tensor, " voxels"]:
         """For each voxel of the finest level, the row of the voxel at `stride` that holds it."""
         rows = torch.arange(self._keys[1].numel(), device=self._keys[1].device)
@@ -63,6 +73,22 @@ class Grid:
             rows = self._parents[level][rows]
             level *= 2
         return rows
+
+    def build(self, levels: int) -> None:
+        """Build all maps of a U-Net before its layers run.
+
+        Their sizes depend on the data, so on a GPU the host waits for the device. Here it has little to wait for;
+        between layers it would wait for all that was launched before.
+
+        Args:
+            levels: Strides 1, 2, 4, ..., so many of them.
+        """
+        strides = [2**level for level in range(levels)]
+        for stride in strides:
+            self.backend.prepare(self.submanifold(stride))
+        for stride in strides[:-1]:
+            self.backend.prepare(self.down(stride))
+            self.backend.prepare(self.down(stride).transposed)
 
     def submanifold(self, stride: int) -> KernelMap:
         """The 3x3x3 map at `stride`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.semantickitti import SemanticKittiReader
@@ -27,6 +29,7 @@ class StreetsReader(SemanticKittiReader):
         recipe_workers: Processes that generate; the bytes do not depend on it.
         protocol: See `SemanticKittiReader`.
         sequences: See there.
+        window: See there.
 
     Raises:
         UserError: A setting is wrong.
@@ -39,8 +42,9 @@ class StreetsReader(SemanticKittiReader):
         recipe_workers: int = 1,
         protocol: str = "train",
         sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
+        window: int = 1,
     ) -> None:
-        super().__init__(root, protocol, sequences)
+        super().__init__(root, protocol, sequences, window)
         self.recipe = Recipe.of(**dict(recipe or {}))
         self.workers = recipe_workers
 
@@ -84,6 +88,7 @@ class StreetsDataModule(ScanDataModule):
         protocol: See there.
         sequences: See there.
         label_map: See `ScanDataModule`.
+        window: See `SemanticKittiReader`.
         **settings: See there.
 
     Raises:
@@ -98,6 +103,8 @@ class StreetsDataModule(ScanDataModule):
         protocol: str = "train",
         sequences: Mapping[str, Iterable[int | str] | int | None] | None = None,
         label_map: str | dict[str, Any] = "semantickitti",
+        window: Annotated[int, Field(ge=1)] = 1,
         **settings: Any,
     ) -> None:
-        super().__init__(StreetsReader(root, recipe, recipe_workers, protocol, sequences), label_map, **settings)
+        reader = StreetsReader(root, recipe, recipe_workers, protocol, sequences, window)
+        super().__init__(reader, label_map, **settings)

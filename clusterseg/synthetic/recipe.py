@@ -14,6 +14,7 @@ from clusterseg.synthetic.lidar import Lidar
 RECIPE_FILE = "streets.json"
 VERSION = 1
 ALL_SEQUENCES = tuple(range(22))
+_LAST = 99  # 22 to 99: more towns, for whoever trains on many
 _BEAMS = (16, 32, 64)
 
 
@@ -24,7 +25,8 @@ class Recipe:
     Attributes:
         scans: Scans in each sequence.
         seed: Of everything random.
-        sequences: Numbers 0 to 21; each is a town of its own. 08 is the validation town, 11 to 21 are test towns.
+        sequences: Numbers 0 to 99; each is a town of its own. 08 is the validation town, 11 to 21 are test towns;
+            22 to 99 are more towns, whose shapes are mixed as in training, validation and test towns by turns.
         beams: 64, 32 or 16.
         azimuths: Firings per turn.
         period: Time between two scans, in seconds. KITTI has 0.1; a longer one gives more different scans.
@@ -48,8 +50,8 @@ class Recipe:
         object.__setattr__(self, "sequences", tuple(sorted(set(self.sequences))))
         _require(1 <= self.scans <= 10**6, "scans", self.scans, "1 to 1000000 (in each sequence)")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        known = bool(self.sequences) and set(self.sequences) <= set(ALL_SEQUENCES)
-        _require(known, "sequences", list(self.sequences), "numbers from 0 to 21, such as [00,01,08]")
+        known = bool(self.sequences) and set(self.sequences) <= set(range(_LAST + 1))
+        _require(known, "sequences", list(self.sequences), f"numbers from 0 to {_LAST}, such as [00,01,08]")
         _require(self.beams in _BEAMS, "beams", self.beams, "16, 32 or 64")
         _require(16 <= self.azimuths <= 10000, "azimuths", self.azimuths, "16 to 10000")
         _require(0 < self.period <= 100, "period", self.period, "seconds above 0, at most 100")

@@ -35,6 +35,7 @@ _EGO = Solids.assemble(
 _SWAY = (0.006, 0.004)
 _VALIDATION = (8,)
 _TEST_FROM = 11
+_TEST_LAST = 21
 
 
 class Ego(NamedTuple):
@@ -104,7 +105,9 @@ class Town:
 
 
 def town_kind(sequence: int) -> str:
-    """ "val" for sequence 08, "test" from 11 on, else "train": the split of SemanticKITTI."""
+    """ "val" for sequence 08, "test" for 11 to 21, else "train": the split of SemanticKITTI; from 22 on by turns."""
+    if sequence > _TEST_LAST:
+        return ("train", "val", "test")[sequence % 3]
     return "val" if sequence in _VALIDATION else "test" if sequence >= _TEST_FROM else "train"
 
 
@@ -113,7 +116,7 @@ def build_town(seed: int, sequence: int, seconds: float) -> Town:
 
     Args:
         seed: Of the data set.
-        sequence: 0 to 21.
+        sequence: 0 to 99.
         seconds: How long the drive lasts; the main road is long enough for it.
     """
     rng = np.random.default_rng([seed, sequence])

@@ -66,6 +66,7 @@ class SegmentationTask(pl.LightningModule):
             own = [f"cluster.{name}" for name, _ in cluster.named_buffers() if not name.startswith("proj.")]
             self._ddp_params_and_buffers_to_ignore = own
         self._optimizer, self._scheduler = optimizer, scheduler
+        self.lr_factor = 1.0
         self.stored_config = dict(config or {})
         self._inputs = dict(inputs or {})
 
@@ -133,7 +134,7 @@ class SegmentationTask(pl.LightningModule):
         }
 
     def build_optimizer(self, total_steps: int) -> tuple[Optimizer, LRScheduler]:
-        """Build the optimiser and its schedule over a number of steps.
+        """Build the optimiser, its learning rates times `lr_factor`, and its schedule over a number of steps.
 
         Raises:
             UserError: A setting of the optimiser or the schedule is wrong.
@@ -142,6 +143,8 @@ class SegmentationTask(pl.LightningModule):
             raise RuntimeError("this task was built without an optimiser, for evaluation only")
         try:
             optimizer = self._optimizer(self.parameters())
+            for group in optimizer.param_groups:
+                group["lr"] *= self.lr_factor
             return optimizer, self._scheduler(optimizer, total_steps=total_steps)
         except (ValueError, TypeError) as error:
             raise UserError(f"optim: {error}; change this setting of optim.optimizer or optim.scheduler") from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from clusterseg.files import write_file
 from clusterseg.viz.figures import distance_figure, png, reliability_figure
+from clusterseg.viz.robustness import robustness_figure, robustness_html
 from clusterseg.viz.tables import MEANS, difference_rows, percent
 
 _MEANS = {"miou": "mIoU, all classes", "miou_present": "mIoU, classes present", "accuracy": "accuracy"}
@@ -24,6 +25,7 @@ def write_report(
     confusion: bytes,
     pictures: Mapping[str, bytes],
     training_run: Path | None = None,
+    corrupted: bytes | None = None,
 ) -> None:
     """Write the report of one evaluation.
 
@@ -34,6 +36,7 @@ def write_report(
         confusion: PNG of the confusion matrix.
         pictures: PNG of some scans, by scan.
         training_run: Run folder of the training; its report on the clusters is included if it exists.
+        corrupted: PNG of a scan under each corruption.
 
     Raises:
         UserError: The file cannot be written.
@@ -47,6 +50,15 @@ def write_report(
             f'<h2>Distance and calibration</h2><div class="figures">{plots}</div>',
             "<h2>Confusion matrix</h2>" + image(confusion, "confusion matrix"),
         ]
+    if "robustness" in result:
+        found = result["robustness"]
+        body.append("<h2>Under corruptions</h2>" + robustness_html(found))
+        body.append(image(png(robustness_figure(found)), "mIoU under corruptions"))
+    if corrupted is not None:
+        body.append(
+            "<h3>A scan as it is, and under the heaviest of each; ignored points are grey</h3>"
+            + image(corrupted, "a scan under each corruption")
+        )
     if pictures:
         shown = "".join(image(picture, f"scan {name}") for name, picture in pictures.items())
         body.append(
@@ -54,7 +66,7 @@ def write_report(
         )
     if training_run is not None:
         body += cluster_parts(training_run)
-    _write(path, title, body)
+    write_page(path, title, body)
 
 
 def cluster_parts(run: Path) -> list[str]:
@@ -98,10 +110,15 @@ def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequ
     heads = "".join(f"<th>{escape(head)}</th>" for head in ("class", "A", "B", "B - A"))
     legend = "".join(f"<p>{letter}: {escape(name)}</p>" for letter, name in zip("AB", names, strict=True))
     table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    _write(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}"])
+    write_page(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}"])
 
 
-def _write(path: Path, title: str, body: Sequence[str]) -> None:
+def write_page(path: Path, title: str, body: Sequence[str]) -> None:
+    """Write a page of parts in the style of the report.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     page = (files("clusterseg.viz") / "report.html").read_text(encoding="utf-8")
     write_file(path, page.replace("__TITLE__", escape(title)).replace("__BODY__", "\n".join(body)))
 

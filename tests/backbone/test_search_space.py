@@ -18,7 +18,7 @@ from clusterseg.backbone.published import published_state
 from clusterseg.backbone.search_space import SearchSpace
 from clusterseg.sparse import Conv3d
 
-#: A quarter of the published widths, so that 200 networks take seconds.
+#: A quarter of the published widths, so that many networks take seconds.
 NARROW = SearchSpace(
     lowest=(8, 4, 8, 16, 32, 32, 16, 12, 12), highest=(8, 12, 24, 48, 96, 96, 48, 32, 32), step=2, least=4
 )
@@ -41,9 +41,8 @@ def check(space: SearchSpace, seed: int, path: Path) -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("seeds", [range(i, i + 50) for i in range(0, 200, 50)], ids=str)
-def test_two_hundred_random_networks(tmp_path: Path, seeds: range) -> None:
-    for seed in seeds:
+def test_random_networks(tmp_path: Path) -> None:
+    for seed in range(20):
         check(NARROW, seed, tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from clusterseg.cluster import ClusterHead
 
 STEPS = 5
+WORLDS = (3, 2)
 CASES = ["same classes", "different classes", "one rank ignored", "one rank empty"]
 
 
@@ -74,26 +76,36 @@ def train(net: nn.Module, batches) -> list[dict]:
     return record
 
 
-def one_rank(rank: int, world: int, folder: str) -> None:
-    """All cases on one rank; processes are slow to start, so they start once."""
+def one_rank(rank: int, folder: str) -> None:
+    """All cases on one rank; processes are slow to start, so they start once, and the third sits out at last."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     # Buffers are not broadcast: the ranks must agree by themselves. (Newer releases rename the argument.)
     warnings.simplefilter("ignore", FutureWarning)
-    record = {}
-    for case in CASES:
-        net = DistributedDataParallel(Net(), broadcast_buffers=False)
-        record[case] = train(net, (scans(case, world, s)[rank] for s in range(STEPS)))
-    torch.save(record, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    for world in WORLDS:
+        if rank >= world:
+            continue
+        dist.init_process_group("gloo", init_method=f"file://{folder}/store{world}", rank=rank, world_size=world)
+        record = {}
+        for case in CASES:
+            net = DistributedDataParallel(Net(), broadcast_buffers=False)
+            record[case] = train(net, (scans(case, world, s)[rank] for s in range(STEPS)))
+        torch.save(record, f"{folder}/{rank}of{world}.pt")
+        dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """Each rank's record of all cases."""
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with each rank's record of all cases, for each number of ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, (request.param, str(folder)), nprocs=request.param)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(request.param)]
+    mp.spawn(one_rank, (str(folder),), nprocs=max(WORLDS))
+    return folder
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def ranks(request: pytest.FixtureRequest, records: Path) -> list[dict]:
+    """Each rank's record of all cases."""
+    world = request.param
+    return [torch.load(records / f"{rank}of{world}.pt", weights_only=True) for rank in range(world)]
 
 
 @pytest.mark.parametrize("case", CASES)

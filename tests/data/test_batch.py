@@ -51,13 +51,32 @@ def test_types() -> None:
 
 
 def test_moving_leaves_the_counts_on_the_cpu() -> None:
-    batch = collate(samples(keep_points=True))
+    batch = collate([*samples(keep_points=True), with_context()])
     moved = batch.to("meta")
     assert isinstance(moved, Batch) and moved is not batch
     devices = {f.name: getattr(moved, f.name).device.type for f in fields(moved) if f.name != "scan_ids"}
-    assert {name for name, device in devices.items() if device == "cpu"} == {"point_counts"}
+    on_cpu = {name for name, device in devices.items() if device == "cpu"}
+    assert on_cpu == {"point_counts", "context", "context_counts"}
     assert moved.scan_ids == batch.scan_ids
     assert batch.to("cpu", non_blocking=True).points is not None
+
+
+def with_context() -> Sample:
+    return build_sample(random_points(50, 9), None, "00/000009", keep_points=True, num_points=30)
+
+
+def test_context_has_voxels_but_is_none_of_the_points() -> None:
+    alone = samples(keep_points=True)
+    batch = collate([alone[0], with_context(), alone[1]])
+    assert batch.context_counts is not None and batch.context_counts.tolist() == [0, 20, 0]
+    assert batch.point_counts.tolist() == [len(alone[0].inverse_map), 30, len(alone[1].inverse_map)]
+    assert batch.context is not None and batch.points is not None
+    np.testing.assert_array_equal(batch.points.split(batch.point_counts.tolist())[1], random_points(50, 9)[:30])
+    np.testing.assert_array_equal(batch.context, random_points(50, 9)[30:])
+    whole = build_sample(random_points(50, 9), None, "00/000009", num_points=None)
+    rows = batch.coords[batch.coords[:, 0] == 1]
+    np.testing.assert_array_equal(rows[:, 1:], whole.coords)
+    assert collate(alone).context is None and collate(alone).context_counts is None
 
 
 def test_is_frozen() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
+from clusterseg.data.label_map import FOLDER, IGNORE_INDEX, load_label_map
 from clusterseg.errors import UserError
 
 # learning_map of semantic-kitti.yaml (class 0 is unlabeled), written out on its own as the reference.
@@ -81,5 +81,63 @@ def test_to_raw_refuses_what_is_no_class() -> None:
 
 
 def test_unknown_map() -> None:
-    with pytest.raises(UserError, match=r"data\.label_map=kitti360.*semantickitti_release"):
-        load_label_map("kitti360")
+    with pytest.raises(UserError, match=r"data\.label_map=toronto3d.*semantickitti_release"):
+        load_label_map("toronto3d")
+
+
+MAPPING = {
+    "name": "mine",
+    "of": "waymo",
+    "onto": "semantickitti",
+    "ignored": [0, *range(2, 23)],
+    "classes": {"car": [1]},
+}
+
+
+def test_a_mapping_reads_ids_of_one_set_and_writes_those_of_the_other() -> None:
+    mapped, target = load_label_map("pandaset_as_semantickitti"), load_label_map("semantickitti")
+    assert mapped.class_names == target.class_names
+    np.testing.assert_array_equal(mapped.train_to_raw, target.train_to_raw)
+    np.testing.assert_array_equal(mapped.colours, target.colours)
+    expected = {13: "car", 14: "car", 25: "motorcycle", 16: "truck", 29: "other-vehicle", 31: "person", 12: "parking"}
+    for raw, name in expected.items():
+        assert mapped.class_names[mapped.to_train(np.array([raw]))[0]] == name
+    np.testing.assert_array_equal(mapped.to_train(np.array([0, 4, 42])), [IGNORE_INDEX] * 3)
+    with pytest.raises(UserError, match=r"unknown label ids \[43\]"):
+        mapped.to_train(np.array([43]))
+    again = load_label_map(mapped.table)  # as out of a checkpoint
+    assert again.table == mapped.table
+    np.testing.assert_array_equal(again.raw_to_train, mapped.raw_to_train)
+
+
+SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_map_loads_and_a_mapping_knows_every_id(name: str) -> None:
+    label_map = load_label_map(name)
+    assert label_map.name == name
+    assert label_map.raw_to_train[0] == IGNORE_INDEX and label_map.unlabeled == 0
+    own, _, onto = name.partition("_as_")
+    if onto:
+        known = load_label_map(own).raw_to_train >= 0
+        np.testing.assert_array_equal(label_map.raw_to_train >= 0, known)
+        assert label_map.class_names == load_label_map(onto).class_names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ignored": [0, *range(3, 23)]}, r"data\.label_map: leaves out raw ids 2 \(truck\), which of=waymo has"),
+        ({"ignored": list(range(2, 23))}, r"leaves out raw ids 0 \(ignored there\)"),
+        ({"ignored": [0, *range(2, 24)]}, r"raw ids \[23\]: of=waymo has no such id"),
+        ({"classes": {"cars": [1]}}, r"classes cars: onto=semantickitti has no such class; it has car, "),
+        ({"ignored": [0, 1, *range(2, 23)]}, r"raw id 1 is ignored and listed for car"),
+        ({"onto": "nothing"}, r"data\.label_map=nothing: no such label map"),
+        ({"of": 3}, r"data\.label_map: of: input should be a valid string, got 3; expected name, of and onto"),
+    ],
+)
+def test_a_mapping_that_is_wrong(change: dict[str, object], message: str) -> None:
+    assert load_label_map(MAPPING).num_classes == 19
+    with pytest.raises(UserError, match=message):
+        load_label_map({**MAPPING, **change})

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clusterseg.data.clouds import read_cloud
+from clusterseg.data.clouds.pcd import decompress
+from clusterseg.data.clouds.ply import ply_bytes
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import read_cloud
-from clusterseg.predict.clouds.pcd import decompress
-from clusterseg.predict.clouds.ply import ply_bytes
 
 POINTS = np.random.default_rng(4).normal(0, 10, (300, 4)).astype(np.float32)
 POINTS[:, 3] = np.random.default_rng(5).integers(0, 256, 300)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odd_clouds import broken, valid
 
+from clusterseg.data.clouds import read_cloud
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import read_cloud
 
 SECONDS, BYTES = 10.0, 300 << 20
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clusterseg.data.clouds import read_cloud
+from clusterseg.data.clouds.lzf import decompress
 from clusterseg.errors import UserError
 from clusterseg.predict.cloud_data import CloudDataset
-from clusterseg.predict.clouds import read_cloud
-from clusterseg.predict.clouds.lzf import decompress
 
 POINTS = np.random.default_rng(4).normal(0, 5, (40, 4)).astype("<f4")
 TEXT = "".join(" ".join(map(repr, row)) + "\n" for row in POINTS.tolist())

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clusterseg.data.clouds import Layout, choose_layout, read_cloud
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import Layout, choose_layout, read_cloud
 
 GENERATOR = np.random.default_rng(3)
 POINTS = 3360  # a whole number of points whatever the number of columns

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clusterseg.data.clouds import read_cloud
+from clusterseg.data.clouds.origin import coordinate_step, find_offset, lies_on_zero
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import read_cloud
-from clusterseg.predict.clouds.origin import coordinate_step, find_offset, lies_on_zero
 
 GENERATOR = np.random.default_rng(3)
 STREET = np.c_[GENERATOR.uniform(-25, 25, (4000, 2)), GENERATOR.normal(-1.73, 0.02, 4000)]

@@ -17,11 +17,11 @@ from tiny import scan
 from tiny_run import configure
 
 from clusterseg.commands.predict import predict
+from clusterseg.data.clouds import Layout, read_cloud
+from clusterseg.data.clouds.bag import list_messages
+from clusterseg.data.clouds.pointcloud2 import columns, packed
 from clusterseg.data.label_map import load_label_map
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import Layout, read_cloud
-from clusterseg.predict.clouds.bag import list_messages
-from clusterseg.predict.clouds.pointcloud2 import columns, packed
 from clusterseg.predict.found import find_clouds
 
 LAYOUTS = {

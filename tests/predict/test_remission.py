@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clusterseg.data.clouds import choose_layout, read_cloud
+from clusterseg.data.clouds.scale import choose_remission_scale
 from clusterseg.errors import UserError
-from clusterseg.predict.clouds import choose_layout, read_cloud
-from clusterseg.predict.scale import choose_remission_scale
 
 # Like SemanticKITTI's: 99 % lie below 0.72, none above 0.99.
 REMISSION = np.abs(np.random.default_rng(0).normal(0, 0.28, 4000)).clip(0, 0.99)

@@ -20,7 +20,7 @@ from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.errors import UserError
 from clusterseg.predict.packing import LabelWriter, pack
 from clusterseg.predict.prediction import PredictedScan
-from clusterseg.predict.validate import TEST_SCANS, validate
+from clusterseg.predict.validate import TEST_SCANS, track_of, validate
 
 NAME = SemanticKittiReader("").prediction_name
 SCANS = ("11/000000", "11/000001", "12/000000")
@@ -219,6 +219,26 @@ def test_broken_ones_are_refused(folder: Path, root: Path, kind: str) -> None:
 
 def test_moving_ids_count_as_their_class(folder: Path, root: Path) -> None:
     assert validate(labels(folder, np.full(POINTS, 252)), root).scans == 3
+
+
+def test_the_track_of_several_scans(tmp_path: Path, folder: Path, root: Path) -> None:
+    still = validate(folder, root, "multi")
+    assert "no point has a moving id (252-259): six of the 25 classes would score 0" in still.verdict(folder)
+    assert "moving id" not in validate(folder, root).verdict(folder), "nothing to say in the other track"
+    several = load_label_map("semantickitti_multiscan")
+    write = LabelWriter(tmp_path / "several", NAME, several)
+    for scan_id in SCANS:
+        train = np.arange(POINTS) % 25
+        write(PredictedScan(scan_id, np.ones((POINTS, 4), np.float32), train, train, np.ones(POINTS, np.float32)))
+    pack(tmp_path / "several", map(NAME, SCANS), tmp_path / "several.zip")
+    checked = validate(tmp_path / "several.zip", root, track_of(several))
+    assert (checked.scans, checked.track, checked.moving) == (3, "multi", True)
+    assert "moving" not in checked.verdict(tmp_path / "several.zip")
+    assert track_of(load_label_map("semantickitti")) == "single"
+    with pytest.raises(UserError, match=r"no class: \[77\]"):
+        validate(labels(folder, np.where(np.arange(POINTS) < 3, 77, 252)), root, "multi")
+    with pytest.raises(UserError, match="these are train ids"):
+        validate(labels(folder, np.arange(POINTS) % 25 + 1), root, "multi")
 
 
 def test_the_command(folder: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:

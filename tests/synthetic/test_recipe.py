@@ -5,6 +5,7 @@ import pytest
 from clusterseg.commands.front_door import run
 from clusterseg.errors import UserError
 from clusterseg.synthetic import Recipe
+from clusterseg.synthetic.town import town_kind
 
 
 def test_every_setting_changes_the_hash():
@@ -33,7 +34,7 @@ def test_settings_may_be_text():
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("scans", "0"), ("scans", "many"), ("scans", "1.5"), ("scans", "inf"), ("seed", "-1"), ("sequences", "22"),
+        ("scans", "0"), ("scans", "many"), ("scans", "1.5"), ("scans", "inf"), ("seed", "-1"), ("sequences", "100"),
         ("sequences", "[]"), ("sequences", "a,b"), ("sequences", None), ("beams", "48"), ("azimuths", "3"),
         ("period", "0"), ("period", "nan"), ("max_range", "500"), ("noise", "-0.1"), ("colour", "red"),
     ],
@@ -71,3 +72,10 @@ def test_help_names_every_setting(capsys):
     assert not ended.value.code
     usage = capsys.readouterr().out
     assert all(f"{f.name}: " in usage for f in dataclasses.fields(Recipe))
+
+
+def test_towns_beyond_the_benchmarks_take_the_three_mixes_by_turns():
+    kinds = [town_kind(sequence) for sequence in range(100)]
+    assert [s for s in range(22) if kinds[s] == "val"] == [8]
+    assert [s for s in range(22) if kinds[s] == "test"] == list(range(11, 22))
+    assert [kinds[22:].count(kind) for kind in ("train", "val", "test")] == [26, 26, 26]

@@ -12,9 +12,12 @@ import torch
 from browser import open_page
 
 from clusterseg.data.label_map import load_label_map
+from clusterseg.predict.prediction import PredictedScan
+from clusterseg.predict.robustness import PUBLISHED, robustness
 from clusterseg.viz.confusion import confusion_figure, write_confusion
 from clusterseg.viz.figures import png
 from clusterseg.viz.report import write_comparison, write_report
+from clusterseg.viz.robustness import corrupted_figure, robustness_table
 from clusterseg.viz.tables import difference_rows
 
 NAMES = load_label_map("semantickitti").class_names
@@ -61,6 +64,30 @@ def test_a_report_shows_every_number_and_asks_nobody(tmp_path: Path, size: tuple
 def test_without_labels_there_are_no_scores(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", "Evaluation on test", a_result(0, points=0), b"", {})
     assert "<table>" not in (tmp_path / "report.html").read_text()
+
+
+def test_corruptions(tmp_path: Path) -> None:
+    rows = [{"miou": v, "miou_present": v, "accuracy": v, "points": 5} for v in (0.3, 0.2, 0.1)]
+    found = robustness(0.4, dict.fromkeys(PUBLISHED.miou, rows), PUBLISHED)
+    scan = PredictedScan("08/000000", *scan_of(500))
+    drawn = png(corrupted_figure(dict.fromkeys(PUBLISHED.miou, scan), load_label_map("semantickitti").colours))
+    result = a_result(3) | {"robustness": found}
+    write_report(tmp_path / "report.html", "Evaluation on val", result, drawn, {}, corrupted=drawn)
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", (tmp_path / "report.html").read_text())
+    start = cells.index("snow")
+    ce = 100 * (0.7 + 0.8 + 0.9) / (3 - 0.5550 - 0.5370 - 0.5065)
+    assert cells[start : start + 6] == ["snow", "30.00", "20.00", "10.00", f"{ce:.2f}", "50.00"]
+    shot = open_page(tmp_path / "report.html", tmp_path, (1100, 2600))
+    assert shot.requests == [] and (shot.image[:, -3:] > 0.9).all()
+    table = robustness_table(found)
+    assert table.row_count == 9 and len(table.columns) == 6
+
+
+def scan_of(points: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    xyz = rng.uniform(-30, 30, (points, 4)).astype(np.float32)
+    truth = rng.integers(0, 19, points)
+    return xyz, truth, truth, np.ones(points, np.float32)
 
 
 def test_differences(tmp_path: Path) -> None:

@@ -32,11 +32,13 @@ class Weights:
         kind: Description of the file.
         tensors: Tensors by our names or those of mit-han-lab/spvnas, with our classes.
         idle_branch: Whether a point branch may belong to a MinkUNet, which does not use it.
+        class_names: Names of its classes by train id, where the file has them.
     """
 
     kind: str
     tensors: dict[str, Tensor]
     idle_branch: bool = True
+    class_names: tuple[str, ...] | None = None
 
 
 def recognised(weights: Mapping[str, Tensor], wrapper: str | None, path: object) -> Weights | None:

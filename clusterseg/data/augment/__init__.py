@@ -10,6 +10,7 @@ from clusterseg.data.augment.jitter import RandomJitter
 from clusterseg.data.augment.labelled import LabelledScan, Mix, join
 from clusterseg.data.augment.mixing import LaserMix, Mix3D, OneOf, PolarMix
 from clusterseg.data.augment.partners import partners
+from clusterseg.data.augment.remission import RandomRemission
 from clusterseg.data.augment.translate import RandomTranslation
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PointDropout",
     "PolarMix",
     "RandomJitter",
+    "RandomRemission",
     "RandomTranslation",
     "RangeDropout",
     "ensure_bank",

@@ -85,6 +85,11 @@ class Mix(ABC):
         """Whether a second scan is needed; otherwise it may be None."""
         return False
 
+    @property
+    def joins(self) -> bool:
+        """Whether the result may hold both scans whole, and so as many points as both."""
+        return False
+
     def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> Mix:
         """Return the mix bound to a data set.
 

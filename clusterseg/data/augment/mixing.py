@@ -153,6 +153,11 @@ class Mix3D(Mix):
         """A second scan is needed, unless the probability is 0."""
         return self.probability > 0
 
+    @property
+    def joins(self) -> bool:
+        """Both scans are there whole, unless the probability is 0."""
+        return self.probability > 0
+
     def __call__(self, scan: LabelledScan, other: LabelledScan | None, rng: np.random.Generator) -> LabelledScan:
         """Return the points of the scan, then those of the other."""
         if rng.random() >= self.probability:
@@ -191,6 +196,11 @@ class OneOf(Mix):
     def needs_other(self) -> bool:
         """A second scan is needed if one of the mixes needs it."""
         return any(mix.needs_other for mix in self.mixes)
+
+    @property
+    def joins(self) -> bool:
+        """Whether one of them may join two scans whole."""
+        return any(mix.joins for mix in self.mixes)
 
     def bound(self, class_names: Sequence[str], collect: Collect | None = None) -> OneOf:
         """Return the choice with each mix bound, see `Mix.bound`."""

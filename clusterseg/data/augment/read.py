@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float32, Int64
 
 from clusterseg.data.augment.labelled import LabelledScan
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.data.reader import Scan
+from clusterseg.data.scan import naming
 
 
 def labelled(scan: Scan, label_map: LabelMap) -> LabelledScan:
-    """Convert a scan to the input of a mix; values that are not finite become NaN.
+    """Convert a scan, its context included, to the input of a mix; values that are not finite become NaN.
 
     Args:
         scan: The scan. Without labels every target is `IGNORE_INDEX` and every instance number 0.
@@ -19,8 +21,42 @@ def labelled(scan: Scan, label_map: LabelMap) -> LabelledScan:
     Raises:
         UserError: A label is unknown. The caller adds the file's name.
     """
-    finite, raw = np.isfinite(scan.points), scan.labels
-    points = scan.points if finite.all() else np.where(finite, scan.points, np.float32(np.nan))
-    if raw is None:
+    points, targets = all_points(scan), all_targets(scan, label_map)
+    finite = np.isfinite(points)
+    points = points if finite.all() else np.where(finite, points, np.float32(np.nan))
+    if targets is None:
         return LabelledScan(points, np.full(len(points), IGNORE_INDEX, np.int64), np.zeros(len(points), np.int64))
-    return LabelledScan(points, label_map.to_train(raw), raw.astype(np.int64) >> 16)
+    return LabelledScan(points, targets, np.concatenate([_instances(part) for part in _parts(scan)]))
+
+
+def all_points(scan: Scan) -> Float32[np.ndarray, "points channels"]:
+    """Return the points of a scan, then those of its context."""
+    return scan.points if scan.context is None else np.concatenate([scan.points, scan.context.points])
+
+
+def all_targets(scan: Scan, label_map: LabelMap) -> Int64[np.ndarray, " points"] | None:
+    """Return the train ids of a scan, then those of its context, ignored where that has no labels.
+
+    Returns:
+        None if the scan has no labels.
+
+    Raises:
+        UserError: A label is unknown. The caller adds the file's name.
+    """
+    if scan.labels is None:
+        return None
+    targets = label_map.to_train(scan.labels)
+    if scan.context is None:
+        return targets
+    ignored = np.full(len(scan.context.points), IGNORE_INDEX, np.int64)
+    with naming("a scan before it"):
+        others = ignored if scan.context.labels is None else label_map.to_train(scan.context.labels)
+    return np.concatenate([targets, others])
+
+
+def _parts(scan: Scan) -> list[Scan]:
+    return [scan] if scan.context is None else [scan, scan.context]
+
+
+def _instances(scan: Scan) -> Int64[np.ndarray, " points"]:
+    return np.zeros(len(scan.points), np.int64) if scan.labels is None else scan.labels.astype(np.int64) >> 16

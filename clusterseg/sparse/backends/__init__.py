@@ -19,6 +19,9 @@ class Backend(ABC):
         """Build the 3x3x3 submanifold map of sorted keys; an engine may have a faster way."""
         return submanifold_map(keys, stride)
 
+    def prepare(self, kernel_map: KernelMap) -> None:  # noqa: B027  (nothing to do is a good default)
+        """Bring a kernel map into the engine's own form before the first layer needs it; by default nothing is done."""
+
     @abstractmethod
     def convolve(self, feats: Tensor, weight: Tensor, kernel_map: KernelMap, workspace: Workspace) -> Tensor:
         """out[o] = sum over pairs (i, o, k) of feats[i] @ weight[k]; differentiable in feats and weight."""

@@ -21,6 +21,11 @@ LARGEST_PADDING = CPU_TILE // 4
 class NativeBackend(Backend):
     """Gather-multiply-sum with PyTorch operators only, tile by tile."""
 
+    def prepare(self, kernel_map: KernelMap) -> None:
+        """Cut a map into tiles, and for the gradients its transpose."""
+        for wanted in (kernel_map, kernel_map.transposed)[: 1 + torch.is_grad_enabled()]:
+            assert wanted.tiles is not None
+
     def convolve(
         self,
         feats: Float[Tensor, "inputs c_in"],

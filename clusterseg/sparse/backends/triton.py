@@ -53,6 +53,12 @@ class TritonBackend(Backend):
             ) from None
         self._kernels = triton_kernels
 
+    def prepare(self, kernel_map: KernelMap) -> None:
+        """Tabulate a map, and for the gradients its transpose."""
+        kept(kernel_map, "triton", make_plan)
+        if torch.is_grad_enabled():
+            kept(kernel_map.transposed, "triton", make_plan)
+
     def convolve(
         self,
         feats: Float[Tensor, "inputs c_in"],

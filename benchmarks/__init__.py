@@ -1,0 +1,1 @@
+"""What things cost, one command a table: `python -m benchmarks NAME|all`, and on a GPU `python -m benchmarks gpu`."""

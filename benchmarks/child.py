@@ -1,0 +1,15 @@
+"""A measurement in a process of its own: `python -m benchmarks.child THREADS MODULE:FUNCTION JSON_ARGUMENTS`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+
+import torch
+
+if __name__ == "__main__":
+    threads, path, arguments = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    module, _, function = path.partition(":")
+    print(json.dumps(getattr(import_module(module), function)(*json.loads(arguments))))

@@ -1,0 +1,76 @@
+"""What the start of a process costs before it computes at full speed; and the tests that need a GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import torch
+
+from benchmarks.gpu.setup import Report, Setup
+from benchmarks.measure import in_child, timed
+from benchmarks.options import ROOT
+from benchmarks.steps import evaluation, training_step
+from benchmarks.steps import network as build
+
+
+def start(setup: Setup, report: Report) -> None:
+    """First and second pass of a new process, with an empty cache of kernels and with the one that it left."""
+    table = report.table(
+        "A new process",
+        "engine",
+        "cache of kernels",
+        "import and device s",
+        "first evaluation s",
+        "second",
+        "of one row more",
+        "first step s",
+        "second step",
+    )
+    for engine in (name for name in setup.usable() if name in ("native", "triton")):
+        for cache in ("empty", "left by the first")[: 1 if engine == "native" else 2]:
+            with report.guard(f"{engine}, {cache}"):
+                began = time.perf_counter()
+                found = in_child(
+                    "benchmarks.gpu.start:first_calls",
+                    engine,
+                    setup.rehearse,
+                    str(setup.folder),
+                    TRITON_CACHE_DIR=str(setup.folder / f"cache_{engine}"),
+                )
+                whole = time.perf_counter() - began
+                table.add(engine, cache, whole - sum(found), *found)
+
+
+def first_calls(engine: str, rehearse: bool, folder: str) -> list[float]:
+    """Seconds of the first and the second evaluation, of one on another number of rows, and of two training steps."""
+    from pathlib import Path
+
+    setup = Setup(rehearse, Path(folder))
+    voxels = setup.scan.to(setup.device)
+    rows = slice(1, None)
+    fewer = type(voxels)(voxels.feats[rows], voxels.coords[rows], voxels.labels[rows], voxels.name)
+    model = build(setup.control, engine).to(setup.device)
+    dtype = None if rehearse else torch.bfloat16
+    calls = (
+        evaluation(model, voxels, dtype),
+        evaluation(model, fewer, dtype),
+        training_step(model, voxels, dtype=dtype),
+    )
+    order = (calls[0], calls[0], calls[1], calls[2], calls[2])
+    return [timed(call, setup.device) for call in order]
+
+
+def tests(setup: Setup, report: Report) -> None:
+    """`pytest -m gpu`; without a GPU its tests skip, which is what a rehearsal expects."""
+    folder = ROOT / "tests" / "gpu"
+    if not folder.is_dir():
+        report.note("No tests lie beside this copy of the project.")
+        return
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", str(folder), "-p", "no:cacheprovider", "-rs"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]
+    report.check("pytest -m gpu", done.returncode == 0 and ("passed" in last or setup.rehearse), last)
+    if done.returncode:
+        report.errors.append(done.stdout[-6000:])

@@ -1,7 +1,0 @@
-"""Readers of point-cloud formats: .bin, .npy, .pcd, .ply, .las, .laz."""
-
-from clusterseg.predict.clouds.cloud import FEATURES, Cloud
-from clusterseg.predict.clouds.formats import SUFFIXES, read_cloud
-from clusterseg.predict.clouds.layout import Layout, choose_layout
-
-__all__ = ["FEATURES", "SUFFIXES", "Cloud", "Layout", "choose_layout", "read_cloud"]

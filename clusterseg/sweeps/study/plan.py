@@ -1,0 +1,170 @@
+"""The plan of a study: its arms, seeds and endpoint, fixed in a file before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from yaml import YAMLError
+
+from clusterseg.errors import UserError
+from clusterseg.files import CONF
+
+FOLDER = CONF / "study"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_OWN = ("seed=", "hydra.run.dir=", "ckpt=", "overwrite=")
+
+
+class _File(BaseModel):
+    """What a study's YAML holds; see `Plan`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: str
+    baseline: str
+    arms: dict[str, list[str]] = Field(min_length=2)
+    seeds: list[int] = Field(min_length=2)
+    common: list[str] = []
+    endpoint: str = "val/miou"
+    also: list[str] = []
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("expected distinct seeds, 0 or more")
+        return seeds
+
+    @model_validator(mode="after")
+    def _consistent(self) -> _File:
+        bad = [name for name in self.arms if not _NAME.fullmatch(name)]
+        if bad:
+            raise ValueError(f"arms: {bad[0]!r} cannot name a folder; expected letters, digits and _ . + -")
+        if self.baseline not in self.arms:
+            raise ValueError(f"baseline: got {self.baseline}, expected one of the arms {', '.join(self.arms)}")
+        for setting in [*self.common, *(s for arm in self.arms.values() for s in arm)]:
+            if setting.startswith(_OWN):
+                raise ValueError(f"{setting}: the study sets this itself, for each run")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        arm: Name of its arm.
+        seed: Its seed; the runs of one seed are paired.
+        settings: Arguments of `clusterseg train`, those of the study before those of the arm, then the seed.
+    """
+
+    arm: str
+    seed: int
+    settings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """`ARM/SEED`, which is also its folder and its file."""
+        return f"{self.arm}/{self.seed}"
+
+    @property
+    def hash(self) -> str:
+        """Twelve digits that change with its settings."""
+        return hashlib.sha256(json.dumps(self.settings).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study as its file states it.
+
+    Attributes:
+        name: The file's name without `.yaml`.
+        question: What is asked, in one sentence.
+        baseline: The arm to which every other one is compared.
+        arms: Settings of `clusterseg train` by arm.
+        seeds: Seeds of every arm.
+        common: Settings of every run.
+        endpoint: The metric that decides, read at the last validation.
+        also: Further metrics to compare; a `*` at the end stands for all that begin so.
+    """
+
+    name: str
+    question: str
+    baseline: str
+    arms: dict[str, tuple[str, ...]]
+    seeds: tuple[int, ...]
+    common: tuple[str, ...] = ()
+    endpoint: str = "val/miou"
+    also: tuple[str, ...] = field(default=())
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the runs, seed by seed, so that a study cut short has whole pairs.
+
+        Examples:
+            >>> plan = Plan("p", "?", "a", {"a": (), "b": ("x=1",)}, seeds=(1, 2))
+            >>> [cell.name for cell in plan.cells()]
+            ['a/1', 'b/1', 'a/2', 'b/2']
+        """
+        for seed in self.seeds:
+            for arm, settings in self.arms.items():
+                yield Cell(arm, seed, (*self.common, *settings, f"seed={seed}"))
+
+
+def read_plan(study: str) -> Plan:
+    """Read the plan of a study.
+
+    Args:
+        study: The name of a file in `conf/study`, or the path of a YAML file.
+
+    Raises:
+        UserError: There is no such file, or it does not hold a plan.
+    """
+    path = Path(study).expanduser() if study.endswith((".yaml", ".yml")) else FOLDER / f"{study}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise UserError(f"{path}: no such study; expected one of {known}, or the path of a YAML file")
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first(error)}") from None
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+    arms = {name: tuple(settings) for name, settings in file.arms.items()}
+    return Plan(
+        path.stem, file.question, file.baseline, arms, tuple(file.seeds), tuple(file.common), file.endpoint, _all(file)
+    )
+
+
+def _all(file: _File) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(file.also))
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def chosen(cells: Sequence[Cell], arms: Sequence[str] | None) -> list[Cell]:
+    """Return the cells of some arms; of all if None is given.
+
+    Raises:
+        UserError: An arm is not in the plan.
+    """
+    if arms is None:
+        return list(cells)
+    known = list(dict.fromkeys(cell.arm for cell in cells))
+    for arm in arms:
+        if arm not in known:
+            raise UserError(f"arms: got {arm}, expected some of {', '.join(known)}")
+    return [cell for cell in cells if cell.arm in arms]
