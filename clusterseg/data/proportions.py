@@ -14,8 +14,8 @@ class Proportions:
     """Which scans an epoch draws, a function of (seed, epoch) alone.
 
     Every part is drawn from as often as its share says, in every epoch alike. Within a part the scans take turns: none
-    is drawn again before all were, across epochs too. So a small part is seen several times an epoch, and of a large one
-    each epoch sees another piece.
+    is drawn again before all were, across epochs too. So a small part is seen several times an epoch, and of a large
+    one each epoch sees another piece.
 
     A draw is named by the index of its scan plus a multiple of the number of scans, which counts the draws of that scan
     within the epoch: two draws of one scan are two samples with an augmentation of their own.
