@@ -27,7 +27,7 @@ from clusterseg.errors import UserError
 from clusterseg.files import CONF
 
 NAMES = load_label_map("semantickitti").class_names
-DATA_SETS = sorted(path.stem for path in (CONF / "data").glob("*.yaml") if path.stem != "streets")
+DATA_SETS = sorted(path.stem for path in (CONF / "data").glob("*.yaml") if "streets" not in path.stem)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_every_data_set_composes_and_builds(name: str, tmp_path: Path) -> None:
     assert not [*mistakes(json.loads(json.dumps(plain(prepare(config).data))), "data")]
     data = instantiate(config.data, _convert_="all")
     assert isinstance(data, ScanDataModule)
-    assert data.inputs.features == ("x", "y", "z", "remission") and data.voxel_size == 0.05
+    assert data.inputs.features[:4] == ("x", "y", "z", "remission") and data.voxel_size == 0.05
 
 
 def plain(config: Any) -> Any:
