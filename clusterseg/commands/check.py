@@ -16,7 +16,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clusterseg.build.training import build_data
 from clusterseg.config.signatures import require
 from clusterseg.data.datamodule import ScanDataModule
-from clusterseg.data.dataset import read_checked
 from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.doctor.diagnosis import diagnose, record
 from clusterseg.doctor.facts import ScanFacts
@@ -54,6 +53,7 @@ def check(config: DictConfig, run_dir: Path) -> list[Finding]:
         data.voxel_size,
         data.max_voxels,
         unlisted,
+        no_return=data.reader.no_return,
     )
     findings = diagnose(survey)
     page = None if config.output is None else Path(config.output).expanduser() / "check.html"
@@ -85,7 +85,7 @@ def _pictures(data: ScanDataModule, survey: Survey, number: int) -> Iterator[tup
     read = survey.read
     places = np.linspace(0, len(read) - 1, number if read else 0)
     for facts in (read[row] for row in np.unique(places.round().astype(int))):
-        scan = read_checked(data.reader, facts.scan_id)
+        scan = data.reader.read(facts.scan_id)
         xyz = scan.points[:, :3]
         targets = np.full(len(xyz), IGNORE_INDEX)
         if scan.labels is not None:

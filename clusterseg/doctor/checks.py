@@ -73,7 +73,7 @@ def misplaced(survey: Survey) -> Iterator[Finding]:
         got = f"no point of {_scans(broken)} has a finite position"
         yield _about("not finite", FAULT, broken, got, "finite x, y, z", "remove these scans, or write them again")
     some = [f for f in survey.read if 0 < f.misplaced < f.points]
-    if some:
+    if some and not survey.no_return:
         worst = max(some, key=lambda facts: facts.misplaced / facts.points)
         share = f"{worst.misplaced:,} of {worst.points:,} points of {worst.source}"
         got = f"positions are NaN or infinite in {_scans(some)}, at most {share}"

@@ -30,12 +30,13 @@ class Survey:
 
     Attributes:
         facts: The figures of each scan, split after split, in the reader's order.
-        unlisted: Why the scans of a split cannot be listed, by split.
         class_names: One name per train id.
         label_map: Name of the label map.
         features: Names of the columns of the points.
         voxel_size: Edge of a voxel in metres.
         max_voxels: Cap on the voxels of a training scan, or None.
+        unlisted: Why the scans of a split cannot be listed, by split.
+        no_return: Whether the reader says that points without a position are usual.
     """
 
     facts: Sequence[ScanFacts]
@@ -45,6 +46,7 @@ class Survey:
     voxel_size: float
     max_voxels: int | None
     unlisted: Mapping[str, str] = field(default_factory=dict)
+    no_return: bool = False
 
     @cached_property
     def read(self) -> list[ScanFacts]:

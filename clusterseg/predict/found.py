@@ -42,7 +42,7 @@ def find_clouds(source: Path, output: Path) -> list[Path]:
             written |= written_files(folder)
     for folder, name in _walk(source):
         path = folder / name
-        if path.suffix.lower() not in SUFFIXES and name != METADATA:
+        if path.suffix.lower() not in (*SUFFIXES, *RECORDINGS) and name != METADATA:
             continue
         is_description = name == METADATA
         if (is_description or path.suffix.lower() in RECORDINGS) and is_description != is_folder(folder):
@@ -54,7 +54,9 @@ def find_clouds(source: Path, output: Path) -> list[Path]:
     if passed:
         log.info("passed over %d files that are hidden or were written by predictions", passed)
     if not files:
-        raise UserError(f"input={source}: no point cloud in it; expected files that end with {', '.join(SUFFIXES)}")
+        raise UserError(
+            f"input={source}: no point cloud in it; expected files that end with {', '.join((*SUFFIXES, *RECORDINGS))}"
+        )
     return sorted(files)
 
 

@@ -99,6 +99,12 @@ def test_just_within_the_bounds(changed: dict[str, object]) -> None:
     assert diagnose(survey(facts(0, scan_id="x", **changed))) == []
 
 
+def test_a_reader_may_say_that_beams_without_a_return_are_usual() -> None:
+    assert diagnose(survey(facts(0, scan_id="x", misplaced=10), no_return=True)) == []
+    (finding,) = diagnose(survey(facts(0, scan_id="x", misplaced=1000, voxels=None), no_return=True))
+    assert finding.severity is Severity.FAULT
+
+
 def test_scans_to_test_on_need_no_labels() -> None:
     assert diagnose(survey(facts(0, "test", labelled=False, classes=np.zeros(3, int)))) == []
 

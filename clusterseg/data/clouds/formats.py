@@ -45,8 +45,8 @@ def _reader(path: Path) -> Callable[[Path, Layout], Cloud]:
     """Return the reader of a path, which must exist."""
     if bag.is_message(path):
         return lambda path, layout: bag.read_message(path, layout.topic)
-    if bag.is_folder(path):
-        return _READERS[bag.SUFFIXES[0]]
+    if bag.is_recording(path):
+        return lambda path, layout: bag.refuse(path, layout.topic)
     if path.suffix.lower() not in _READERS:
         raise UserError(f"{path}: cannot read {path.suffix or 'files without an ending'}; expected one of {SUFFIXES}")
     if not path.is_file():
@@ -80,6 +80,5 @@ _READERS: dict[str, Callable[[Path, Layout], Cloud]] = {
     ".ply": lambda path, _: read_ply(path),
     ".las": lambda path, _: read_las(path),
     ".laz": lambda path, _: read_las(path),
-    **dict.fromkeys(bag.SUFFIXES, lambda path, layout: bag.refuse(path, layout.topic)),
 }
 SUFFIXES = tuple(_READERS)
