@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,8 +38,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def temporary_name(name: str, process: int | str | None = None) -> str:
-    """Name of the temporary file of a process for a file; of this process if none is given."""
-    return f".{name}.{process or os.getpid()}.tmp"
+    """Name of the temporary file of a process for a file; of this process if none is given.
+
+    With the machine's name: on a disk that machines share, processes of two of them can have the same number.
+    """
+    this = f"{platform.node().replace('.', '_')}-{os.getpid()}"
+    return f".{name}.{process or this}.tmp"
 
 
 def link_or_copy(source: Path, target: Path) -> None:

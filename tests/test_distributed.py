@@ -10,12 +10,18 @@ import time
 
 import pytest
 
-CHILD = "from clusterseg.distributed import end_with_parent; import time; end_with_parent(); time.sleep(60)"
+CHILD = """
+from clusterseg.distributed import end_with_parent
+import time
+end_with_parent()
+print("ready", flush=True)
+time.sleep(300)
+"""
 PARENT = f"""
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], env={{**os.environ, "LOCAL_RANK": sys.argv[1]}})
 print(child.pid, flush=True)
-time.sleep(60)
+time.sleep(300)
 """
 
 
@@ -34,7 +40,7 @@ def test_a_rank_ends_with_the_process_that_started_it() -> None:
     ]
     children = [int(parent.stdout.readline()) for parent in parents if parent.stdout]
     try:
-        time.sleep(6)  # they import PyTorch
+        assert all(parent.stdout.readline() == "ready\n" for parent in parents if parent.stdout)
         assert all(map(alive, children))
         for parent in parents:
             parent.kill()

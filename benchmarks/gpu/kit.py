@@ -25,7 +25,7 @@ from clusterseg.files import write_file
 #: Seconds for all parts together; what has not begun by then is listed as left out.
 WHOLE = 460.0
 #: Seconds for one part.
-LIMIT = 100.0
+LIMIT = 150.0
 
 
 def main(arguments: list[str]) -> int:

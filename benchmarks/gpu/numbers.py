@@ -55,6 +55,8 @@ def golden(setup: Setup, report: Report) -> None:
             model.backend = engine
             rehearsed_before = setup.rehearse and case != "this scan"  # half precision is slow on a CPU
             for name in setup.precisions()[: 1 if rehearsed_before else None]:
+                if name == "tf32" and engine == "triton":
+                    continue  # the part `engines` has it; here it would compile every layer once more
                 with report.guard(f"{case}, {engine}, {name}"):
                     found = _logits(model, voxels.to(setup.device), name)
                     worst = float((found - known).abs().max())

@@ -71,12 +71,19 @@ class Blocks:
         for index in range(int(coords[:, 0].max()) + 1):
             rows = torch.nonzero(coords[:, 0] == index)[:, 0]
             if len(rows):
-                ground = coords[rows, 1:3].long()
-                low, high = ground.amin(0).tolist(), (ground.amax(0) + 1).tolist()
-                yield from self._halve(coords, rows, low, high)
+                ground = coords[rows, 1:3]
+                waiting = [(rows, ground.amin(0).tolist(), (ground.amax(0) + 1).tolist())]
+                del rows, ground  # of a large cloud they are large
+                while waiting:
+                    yield from self._halve(coords, waiting)
 
-    def _halve(self, coords: Tensor, rows: Tensor, low: list[int], high: list[int]) -> Iterator[Block]:
-        ground = coords[rows, 1:3].long()
+    def _halve(self, coords: Tensor, waiting: list[tuple[Tensor, list[int], list[int]]]) -> Iterator[Block]:
+        """Take the last of the waiting parts of a scan; yield it, or put its halves in its place.
+
+        A part is given by its rows, those around it among them, and by its lower and upper bounds along x and y.
+        """
+        rows, low, high = waiting.pop()
+        ground = coords[rows, 1:3]
         core = (ground >= ground.new_tensor(low)).all(1) & (ground < ground.new_tensor(high)).all(1)
         if not core.any():
             return
@@ -89,8 +96,8 @@ class Blocks:
         cut = _on_grid(int(along[core].median()), low[axis] + least, high[axis] - least)
         lower, upper = [*high], [*low]
         lower[axis] = upper[axis] = cut
-        yield from self._halve(coords, rows[along < cut + self.overlap], low, lower)
-        yield from self._halve(coords, rows[along >= cut - self.overlap], upper, high)
+        waiting.append((rows[along >= cut - self.overlap], upper, high))
+        waiting.append((rows[along < cut + self.overlap], low, lower))
 
 
 def _on_grid(value: int, least: int, most: int) -> int:

@@ -90,6 +90,7 @@ class CloudDataset(Dataset["Sample | LeftOut"]):
             offset = find_offset(cloud.xyz, self.origin)
             self._tell(path, cloud.xyz, offset)
             points = cloud.points(self.remission_scale, self.features, offset)
+            del cloud  # a large one need not lie beside its voxels
             _check_extent(points, self.voxel_size)
             return build_sample(points, None, str(path), voxel_size=self.voxel_size, keep_points=True)
 

@@ -14,7 +14,7 @@ from clusterseg.files import temporary_name
 from clusterseg.predict.claim import Claim, only_one
 from clusterseg.predict.record import RECORD, update_record, written_files
 
-_TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.(?:[^.]*-)?(\d+)\.tmp")
 
 
 class OutputFolder:

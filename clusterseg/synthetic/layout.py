@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from clusterseg.files import temporary_name
 from clusterseg.synthetic.measure import Scan
 
 # velodyne -> camera 0 (x right, y down, z forward): axes exchanged, the camera a little ahead of and below the lidar
@@ -17,7 +18,7 @@ _CAMERA = np.array([[700, 0, 600, 0], [0, 700, 180, 0], [0, 0, 1, 0]], float)
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under another name and rename it, so that readers see all of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(temporary_name(path.name))
     try:
         part.write_bytes(data)
         os.replace(part, path)

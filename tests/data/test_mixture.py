@@ -173,9 +173,7 @@ def test_without_shares_every_scan_is_seen_once() -> None:
 
 def test_what_does_not_fit_is_one_message() -> None:
     other = Part(Made(KITTI, 2, features=("x", "y", "z", "remission", "ring")), "semantickitti")
-    with pytest.raises(
-        UserError, match=r"data\.parts\.b has the channels .*ring, data\.parts\.a has x, y, z, remission"
-    ):
+    with pytest.raises(UserError, match=r"parts\.b has the channels .*ring, data\.parts\.a has x, y, z, remission"):
         MixtureReader({"a": Part(Made(KITTI, 2), "semantickitti"), "b": other}, TARGET)
     with pytest.raises(UserError, match=r"data\.parts\.a\.label_map=pandaset has other classes \(car.*than"):
         MixtureReader({"a": Part(Made(PANDA, 2), "pandaset")}, TARGET)

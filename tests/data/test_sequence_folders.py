@@ -71,6 +71,10 @@ def test_waymo(tmp_path: Path) -> None:
     assert [scan_id[:4] for scan_id in reader.scans("train")] == ["0000", "0000", "0001", "0001"]
     assert reader.scans("val") == ["1000/0000000", "1000/0000001"]
     assert not reader.has_split("test")
+    write_sequences(tmp_path / "other", ["0797", "0798", "0999"], [1, 2], 1)
+    whole = WaymoDataModule(tmp_path / "other", num_workers=0).reader  # of the tool that numbers them through
+    assert {scan_id[:4] for scan_id in whole.scans("train")} == {"0797"}
+    assert {scan_id[:4] for scan_id in whole.scans("val")} == {"0798", "0999"}
     rows = np.fromfile(tmp_path / "sequences/1000/velodyne/0000000.bin", "<f4").reshape(-1, 4)
     scan = reader.read("1000/0000000")
     np.testing.assert_array_equal(scan.points[:, :3], rows[:, :3])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clusterseg.errors import UserError
+from clusterseg.files import temporary_name
 from clusterseg.predict.claim import Claim
 from clusterseg.predict.output import OutputFolder
 
@@ -91,7 +92,8 @@ def test_a_foreign_record_is_kept(tmp_path: Path, content: str) -> None:
 def test_only_own_leftovers_are_removed(tmp_path: Path) -> None:
     foreign = [".draft.tmp", ".thesis.docx.tmp", ".b.label.7.tmp", ".predict.host.7.tmp", "sub/.a.label.7.tmp"]
     (tmp_path / "sub").mkdir()
-    for name in [*foreign, ".a.label.7.tmp", ".predict.json.7.tmp"]:
+    ours = [".a.label.7.tmp", ".predict.json.7.tmp", ".a.label.node-3_cluster-12.tmp", temporary_name("a.label")]
+    for name in [*foreign, *ours]:
         (tmp_path / name).write_text("")
     with folder(tmp_path, "a.label").claimed(USED):
         pass

@@ -70,8 +70,10 @@ class FolderReader(Reader):
         origin: str | Sequence[float] = "auto",
     ) -> None:
         self.root = Path(root).expanduser()
-        given = {split: patterns for split, patterns in (splits or {}).items() if patterns is not None}
-        self.splits = {split: [p] if isinstance(p, str) else list(p) for split, p in {**SPLITS, **given}.items()}
+        self.splits = {split: list(patterns) for split, patterns in SPLITS.items()}
+        for split, given in (splits or {}).items():
+            if given is not None:
+                self.splits[split] = [given] if isinstance(given, str) else list(given)
         self.labels = labels
         self.label_field = label_field
         self.features = tuple(features)
@@ -148,7 +150,7 @@ class FolderReader(Reader):
         return choose_remission_scale(list(self._files("all")), "auto", self.layout)
 
     def _patterns(self, split: str) -> Iterator[str]:
-        entries = self.splits[split] if split != "all" else [p for listed in self.splits.values() for p in listed]  # type: ignore[index]
+        entries = self.splits[split] if split != "all" else [p for listed in self.splits.values() for p in listed]
         for entry in entries:
             if not entry.endswith(".txt"):
                 yield entry

@@ -67,7 +67,7 @@ class Kitti360Reader(PairedReader):
         if split == "all":
             return self._scans("2013_05_28_drive_*_sync", False)
         if split in self.drives:
-            patterns = [f"2013_05_28_drive_{number:04d}_sync" for number in self.drives[split]]  # type: ignore[index]
+            patterns = [f"2013_05_28_drive_{number:04d}_sync" for number in self.drives[split]]
             return [pair for pattern in patterns for pair in self._scans(pattern, split != "test")]
         frames = self._windows(split)
         if split == "train":

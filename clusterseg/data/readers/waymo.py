@@ -13,24 +13,27 @@ from clusterseg.config.signatures import checked
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.readers.sequence_folders import SequenceFolderReader, Split
 
-#: The first digit of the folders that the converter makes of training, validation and testing.
-FIRST = {"train": "0", "val": "1", "test": "2"}
+#: Segments of the training set; those of the validation set follow, 202 of them.
+TRAINING = 798
 
 
 @checked("data")
 class WaymoReader(SequenceFolderReader):
-    """Reads what `waymo_converter/waymo_to_sem_kitti.py` of FRNet (Xu et al., 2024) writes of Waymo's tfrecords.
+    """Reads what a tool writes of Waymo's tfrecords, which need TensorFlow and are not read here.
 
-    The tfrecords themselves need TensorFlow and are not read here. The converter keeps the frames that are labelled and
-    the points of the top lidar. Sensor: Waymo's own top lidar, 64 beams. Frame: the lidar's, in metres, z up. On disk:
-    float32 x, y, z, intensity, which has no upper bound; remission here is tanh(intensity), as mmdetection3d takes it.
-    Labels: uint32, raw ids 0..22 in the low 16 bits, the instance above them.
+    IrohXu/waymo_to_semanticKITTI numbers the segments of training and validation through: 0000 to 0797, 0798 to 0999. It
+    keeps both returns of all five lidars in the frame of the vehicle, whose origin is on the road, and labels the top
+    lidar alone; the others get 0, which is ignored. `waymo_to_sem_kitti.py`, which comes with a fork of FRNet, begins
+    validation with 1000 and keeps the top lidar in its own frame. Both keep the labelled frames alone.
 
-    Its folders are `sequences/0000`, `0001`, ... for training and `1000`, ... for validation.
+    Sensor: Waymo's own lidars. Frame: that of the tool, in metres, z up. On disk: float32 x, y, z, intensity, which has
+    no upper bound; remission here is tanh(intensity), as mmdetection3d takes it. Labels: uint32, raw ids 0..22 in the
+    low 16 bits, an instance above them.
 
     Args:
         root: A folder that holds the sequences, or one with a folder `sequences` that does.
-        sequences: Lists under train, val, test that replace those by the first digit.
+        sequences: Lists under train, val, test. The default is right for whole conversions by either tool: train is
+            below 0798, val the rest; after a partial one, list them.
 
     Raises:
         UserError: A list is invalid.
@@ -44,8 +47,11 @@ class WaymoReader(SequenceFolderReader):
         super().__init__(root, sequences)
 
     def default_sequences(self, split: str, present: Sequence[str]) -> Sequence[str]:
-        """Return the sequences whose name begins with the digit of the split."""
-        return [name for name in present if name.startswith(FIRST[split])]
+        """Return the sequences of a whole conversion; there are no others for test."""
+        numbers = {name: int(name) for name in present if name.isdecimal()}
+        if split == "train":
+            return [name for name, number in numbers.items() if number < TRAINING]
+        return [name for name, number in numbers.items() if number >= TRAINING and split == "val"]
 
     def remission(self, raw: Float32[np.ndarray, " points"]) -> Float32[np.ndarray, " points"]:
         """Return tanh(intensity)."""

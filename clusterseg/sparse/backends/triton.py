@@ -37,7 +37,8 @@ class Plan(NamedTuple):
 class TritonBackend(Backend):
     """Forward pass, input gradient and weight gradient accumulate in float32, without atomic additions.
 
-    Sums are in an order that the tuned block sizes fix: a process repeats its results, two processes may tune apart.
+    Sums are in an order that the block sizes fix, which are timed once for each class of shapes and kept on the disk:
+    a process repeats its results, and so do those that find its choices; elsewhere others may be chosen.
 
     Raises:
         UserError: Triton cannot be imported.
@@ -96,15 +97,22 @@ class _Convolution(torch.autograd.Function):
         grad_feats = grad_weight = None
         if ctx.needs_input_grad[0]:
             plan = kept(kernel_map.transposed, "triton", make_plan)
-            grad_feats = kernels.gather_multiply(grad, weight.transpose(1, 2), plan.table, plan.order)
+            grad_feats = kernels.gather_multiply(grad, weight.transpose(1, 2), plan.table, plan.order, "input_gradient")
         if ctx.needs_input_grad[1]:
             plan = kept(kernel_map, "triton", make_plan)
             rows = kernel_map.in_rows, kernel_map.out_rows
             grad_weight = kernels.sum_outer_products(feats, grad, *rows, plan.starts, plan.longest)
             if kernel_map.center is not None:
-                grad_weight[kernel_map.center] = feats.t().float() @ grad.float()
+                grad_weight[kernel_map.center] = _float_product(feats.t(), grad)
             grad_weight = grad_weight.to(weight.dtype)
         return grad_feats, grad_weight, None, None
+
+
+def _float_product(left: Tensor, right: Tensor) -> Tensor:
+    """The product in float32, of half precision on a GPU by its tensor cores."""
+    if left.is_cuda and left.dtype != torch.float32:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    return left.float() @ right.float()
 
 
 def make_plan(kernel_map: KernelMap) -> Plan:

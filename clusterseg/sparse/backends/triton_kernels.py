@@ -8,19 +8,30 @@ neighbours under each and multiplies them on the tensor cores, as an implicit ma
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from statistics import median
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.runtime.errors import OutOfResources, PTXASError
+
+from clusterseg.sparse.backends.triton_tuning import Block, Tuner, choices_file, shape_class
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-#: Voxels, output channels and input channels of a block, warps, stages. The interpreter cannot time them: it takes one.
+#: Candidates: few, for each is compiled for every alignment of its channels. The interpreter cannot time, and takes one.
 BLOCKS = (
-    [(64, 32, 16, 1, 1)]
+    (Block(64, 32, 16, 1, 1),)
     if INTERPRETED
-    else [(64, 32, 32, 4, 3), (64, 64, 32, 4, 3), (128, 64, 32, 4, 3), (128, 128, 32, 8, 3), (64, 128, 32, 8, 3)]
+    else (
+        Block(64, 32, 32, 4, 3),
+        Block(64, 64, 32, 4, 3),
+        Block(128, 64, 32, 4, 3),
+        Block(128, 128, 32, 8, 3),
+    )
 )
 #: The pairs of an offset are summed in so many parts at most, so that there are enough blocks for a GPU.
 MAX_PARTS = 16
@@ -28,25 +39,59 @@ MAX_PARTS = 16
 PART = 64 if INTERPRETED else 2048
 
 
-def _configs(voxels: str, outputs: str, inputs: str) -> list[triton.Config]:
-    return [
-        triton.Config({voxels: v, outputs: o, inputs: i}, num_warps=warps, num_stages=stages)
-        for v, o, i, warps, stages in BLOCKS
-    ]
+@cache
+def _tuner(device: torch.device) -> Tuner:
+    """The choices of one device."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return Tuner(BLOCKS, _seconds, (OutOfResources, PTXASError), choices_file(), f"{name}, Triton {triton.__version__}")
 
 
-def gather_multiply(feats: Tensor, weight: Tensor, table: Tensor, order: Tensor) -> Tensor:
-    """output[order[r]] = sum over offsets k of feats[table[k, r]] @ weight[k]; the weight in any memory layout."""
+def _seconds(launch: Callable[[], None]) -> float:
+    """Median time of a launch on the current CUDA stream, after two that compile it and warm up."""
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(8)]
+    for _ in range(2):
+        launch()
+    for mark in marks[:-1]:
+        mark.record()
+        launch()
+    marks[-1].record()
+    torch.cuda.synchronize()
+    return median(first.elapsed_time(second) for first, second in pairwise(marks)) / 1e3
+
+
+def gather_multiply(feats: Tensor, weight: Tensor, table: Tensor, order: Tensor, kind: str = "forward") -> Tensor:
+    """output[order[r]] = sum over offsets k of feats[table[k, r]] @ weight[k]; the weight in any memory layout.
+
+    `kind` names the use (`forward`, `input_gradient`); each has block sizes of its own.
+    """
     offsets, num_out = table.shape
     _, c_in, c_out = weight.shape
     output = feats.new_empty(num_out, c_out)
+    precision = _precision(feats)
 
-    def blocks(meta: dict[str, Any]) -> tuple[int, int]:
-        return triton.cdiv(num_out, meta["VOXELS"]), triton.cdiv(c_out, meta["OUTPUTS"])
+    def launch(block: Block) -> None:
+        grid = triton.cdiv(num_out, block.rows), triton.cdiv(c_out, block.outputs)
+        _gather_multiply[grid](
+            feats,
+            weight,
+            table,
+            order,
+            output,
+            num_out,
+            c_in,
+            c_out,
+            *weight.stride(),
+            offsets,
+            PRECISION=precision,
+            VOXELS=block.rows,
+            OUTPUTS=block.outputs,
+            INPUTS=block.inputs,
+            num_warps=block.warps,
+            num_stages=block.stages,
+        )
 
-    _gather_multiply[blocks](
-        feats, weight, table, order, output, num_out, c_in, c_out, *weight.stride(), offsets, _precision(feats)
-    )
+    name = shape_class(kind, num_out, c_in, c_out, offsets, f"{feats.dtype} {precision}")
+    launch(_tuner(feats.device).choose(name, c_out, launch))
     return output
 
 
@@ -57,13 +102,31 @@ def sum_outer_products(
     offsets, c_in, c_out = starts.numel() - 1, feats.shape[1], grad.shape[1]
     parts = max(1, min(MAX_PARTS, longest // PART))
     partial = torch.empty(parts, offsets, c_in, c_out, device=feats.device)
+    precision = _precision(feats)
 
-    def blocks(meta: dict[str, Any]) -> tuple[int, int, int]:
-        return offsets * parts, triton.cdiv(c_in, meta["INPUTS"]), triton.cdiv(c_out, meta["OUTPUTS"])
+    def launch(block: Block) -> None:
+        grid = offsets * parts, triton.cdiv(c_in, block.inputs), triton.cdiv(c_out, block.outputs)
+        _sum_outer_products[grid](
+            feats,
+            grad,
+            in_rows,
+            out_rows,
+            starts,
+            partial,
+            c_in,
+            c_out,
+            offsets,
+            parts,
+            PRECISION=precision,
+            PAIRS=block.rows,
+            OUTPUTS=block.outputs,
+            INPUTS=block.inputs,
+            num_warps=block.warps,
+            num_stages=block.stages,
+        )
 
-    _sum_outer_products[blocks](
-        feats, grad, in_rows, out_rows, starts, partial, c_in, c_out, offsets, parts, _precision(feats)
-    )
+    name = shape_class("weight_gradient", longest, c_in, c_out, offsets, f"{feats.dtype} {precision}")
+    launch(_tuner(feats.device).choose(name, c_out, launch))
     return partial.sum(0)
 
 
@@ -72,8 +135,7 @@ def _precision(feats: Tensor) -> str:
     return "tf32" if feats.is_cuda and torch.backends.cuda.matmul.allow_tf32 else "ieee"
 
 
-@triton.autotune(configs=_configs("VOXELS", "OUTPUTS", "INPUTS"), key=["c_in", "c_out", "OFFSETS"])
-@triton.jit
+@triton.jit(do_not_specialize=["num_out"])  # or rows that 16 divides would be compiled for anew
 def _gather_multiply(
     feats,
     weight,
@@ -86,7 +148,7 @@ def _gather_multiply(
     stride_k,
     stride_i,
     stride_o,
-    OFFSETS: tl.constexpr,
+    offsets,
     PRECISION: tl.constexpr,
     VOXELS: tl.constexpr,
     OUTPUTS: tl.constexpr,
@@ -95,7 +157,7 @@ def _gather_multiply(
     rows = tl.program_id(0) * VOXELS + tl.arange(0, VOXELS)
     columns = tl.program_id(1) * OUTPUTS + tl.arange(0, OUTPUTS)
     total = tl.zeros((VOXELS, OUTPUTS), tl.float32)
-    for k in range(OFFSETS):
+    for k in range(offsets):
         source = tl.load(table + k * num_out + rows, mask=rows < num_out, other=-1).to(tl.int64)
         if tl.max(source, axis=0) >= 0:
             for first in range(0, c_in, INPUTS):
@@ -119,8 +181,7 @@ def _gather_multiply(
     )
 
 
-@triton.autotune(configs=_configs("PAIRS", "OUTPUTS", "INPUTS"), key=["c_in", "c_out", "offsets"])
-@triton.jit
+@triton.jit(do_not_specialize=["parts"])
 def _sum_outer_products(
     feats,
     grad,
