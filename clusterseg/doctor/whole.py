@@ -104,7 +104,7 @@ def lacking(survey: Survey) -> Iterator[Finding]:
     ):
         if rows.any():
             names = _names(survey, rows)
-            advice = f"{remedy}: choose the scans of the splits anew, or merge or ignore these classes in the label map"
+            advice = f"choose the scans of the splits anew, or merge or ignore these classes ({remedy})"
             yield Finding("class lacking", Severity.WARNING, (), f"the {got} has no {names}", expected, advice)
     neither = (train == 0) & (val == 0)
     if neither.any():
