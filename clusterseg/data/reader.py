@@ -74,7 +74,7 @@ class Reader(ABC):
             UserError: The file is missing or damaged.
         """
 
-    def listed(self, split: str) -> Sequence[str]:
+    def unchecked(self, split: str) -> Sequence[str]:
         """List the scans of a split with as few checks as possible.
 
         `clusterseg check` reads these, so that it reports every defect of a data set and not only the first. Override

@@ -55,7 +55,7 @@ class SemanticKittiReader(Reader):
         """
         return self._list(split, check=True)
 
-    def listed(self, split: str) -> Sequence[str]:
+    def unchecked(self, split: str) -> Sequence[str]:
         """List scans without a look at sizes and missing labels.
 
         Raises:

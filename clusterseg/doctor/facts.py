@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Integer
 
+from clusterseg.data.augment.read import all_points
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
 from clusterseg.data.reader import Scan
 from clusterseg.data.voxelize import voxelize
@@ -36,13 +37,13 @@ class ScanFacts:
         size: Extent along x, y, z in metres.
         reach: 99th percentile of the distance from the origin, in metres.
         step: Resolution in metres of float32 at the median of the largest coordinate of a point.
-        voxels: Occupied voxels; None if the scan does not fit into the grid.
+        voxels: Occupied voxels, with those of the scan's context; None if they do not fit into the grid.
         remission: Minimum, 1st percentile, median, 99th percentile, maximum; None without a finite remission.
         labelled: Whether it has labels.
         classes: Points of each train id, then of ignored points.
         unknown: Number of points of the commonest raw ids that the label map lacks.
         digest: Hash of the points; equal for equal scans.
-        ladder: Voxels by voxel size in metres, for scans that are measured at several.
+        ladder: Points per voxel by voxel size in metres, for scans that are measured at several.
     """
 
     split: str
@@ -62,7 +63,7 @@ class ScanFacts:
     classes: Int64[np.ndarray, " classes_and_ignored"] = field(default_factory=lambda: np.zeros(0, np.int64))
     unknown: Mapping[int, int] = field(default_factory=dict)
     digest: bytes = b""
-    ladder: Mapping[float, int] = field(default_factory=dict)
+    ladder: Mapping[float, float] = field(default_factory=dict)
 
 
 def measure(
@@ -88,7 +89,8 @@ def measure(
     placed = finite[:3].all(axis=0)
     classes, unknown = _labels(scan.labels, label_map)
     size, reach, step = _extent(columns[:3] if placed.all() else columns[:3, placed])
-    voxels = {edge: _voxels(scan.points, edge) for edge in (voxel_size, *ladder)}
+    seen = all_points(scan)
+    voxels = {edge: _voxels(seen, edge) for edge in (voxel_size, *ladder)}
     return ScanFacts(
         *names,
         points=len(scan.points),
@@ -104,7 +106,7 @@ def measure(
         classes=classes,
         unknown=unknown,
         digest=hashlib.blake2b(np.ascontiguousarray(scan.points).data, digest_size=16).digest(),
-        ladder={edge: count for edge in ladder if (count := voxels[edge]) is not None},
+        ladder={edge: len(seen) / count for edge in ladder if (count := voxels[edge]) is not None},
     )
 
 

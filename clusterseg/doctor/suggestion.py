@@ -51,5 +51,5 @@ def suggest(survey: Survey) -> Suggestion:
 
 def _density(survey: Survey, edge: float) -> float:
     """Median points per voxel of the scans measured at an edge; 0 if there is none."""
-    ratios = [(f.points - f.misplaced) / f.ladder[edge] for f in survey.read if f.ladder.get(edge)]
+    ratios = [facts.ladder[edge] for facts in survey.read if edge in facts.ladder]
     return float(np.median(ratios)) if ratios else 0.0

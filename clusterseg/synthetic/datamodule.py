@@ -57,14 +57,14 @@ class StreetsReader(SemanticKittiReader):
         self._generate()
         return super().scans(split)
 
-    def listed(self, split: str) -> Sequence[str]:
-        """List the scans of a split without checks; see `SemanticKittiReader.listed`.
+    def unchecked(self, split: str) -> Sequence[str]:
+        """List the scans of a split without checks; see `SemanticKittiReader.unchecked`.
 
         Raises:
             UserError: The streets cannot be written, or a sequence is missing.
         """
         self._generate()
-        return super().listed(split)
+        return super().unchecked(split)
 
     def _generate(self) -> None:
         if not holds_sequences(self.root):

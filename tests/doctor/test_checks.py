@@ -10,6 +10,7 @@ import pytest
 
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.reader import Reader, Scan
+from clusterseg.data.readers.folder import FolderDataModule
 from clusterseg.doctor import checks, whole
 from clusterseg.doctor.diagnosis import diagnose, record
 from clusterseg.doctor.facts import ScanFacts
@@ -37,7 +38,7 @@ def facts(number: int, split: str = "train", **changed: object) -> ScanFacts:
         labelled=True,
         classes=np.array([500, 400, 100]),
         digest=f"{split}{number}".encode(),
-        ladder={edge: int(1000 / (1 + edge)) for edge in LADDER},
+        ladder={edge: 1 + edge for edge in LADDER},
     )
     return replace(healthy, **changed)  # type: ignore[arg-type]
 
@@ -154,13 +155,13 @@ def test_units_and_dark_remission_of_a_whole_data_set() -> None:
 
 def test_suggestions() -> None:
     voxels = [1000 * i for i in range(1, 101)]
-    scans = [facts(i, voxels=count, ladder={0.05: 990, 0.1: 740, 0.2: 300}) for i, count in enumerate(voxels)]
+    scans = [facts(i, voxels=count, ladder={0.05: 1.01, 0.1: 1.35, 0.2: 3.3}) for i, count in enumerate(voxels)]
     found = suggest(survey(facts=scans, max_voxels=90_000))
     assert found.max_voxels == 96_000
     assert found.voxel_size == 0.1
     assert found.capped == pytest.approx(0.1)
     assert found.lost == pytest.approx(sum(v - 90_000 for v in voxels if v > 90_000) / sum(voxels))
-    assert suggest(survey(facts=[facts(0, ladder=dict.fromkeys(LADDER, 1000))])).voxel_size is None
+    assert suggest(survey(facts=[facts(0, ladder=dict.fromkeys(LADDER, 1.0))])).voxel_size is None
 
 
 class Odd(Reader):
@@ -211,3 +212,25 @@ def test_a_finding_names_its_first_files() -> None:
     finding = Finding("gap", Severity.WARNING, ("a", "b", "c"), "got", "expected", "remedy")
     assert (finding.where(), finding.where(2), finding.where(3)) == ("a and 2 more", "a, b and 1 more", "a, b, c")
     assert finding.plain()["severity"] == "warning"
+
+
+def test_data_sets_of_other_layouts_are_listed_with_their_defects(tmp_path: Path) -> None:
+    """One cloud without labels and one that is cut short are two findings, not a refusal."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        for name in "abcd":
+            np.save(tmp_path / split / f"{name}.npy", np.c_[rng.normal(0, 5, (500, 3)), rng.random(500)].astype("f4"))
+            np.full(500, 40, "<u4").tofile(tmp_path / split / f"{name}.label")
+    (tmp_path / "train/b.label").unlink()
+    cut = tmp_path / "train/c.npy"
+    cut.write_bytes(cut.read_bytes()[:-99])
+    table = {"name": "one", "classes": {"road": {"id": 40}}}
+    data = FolderDataModule(tmp_path, table, num_workers=0, origin="sensor")
+    jobs, unlisted = list_jobs(data, ["train", "val"])
+    assert (len(jobs), unlisted) == (8, {})
+    found = diagnose(Survey(list(examine(data, jobs, 0)), ("road",), "one", data.reader.features, 0.05, None))
+    assert [(f.check, f.files) for f in found] == [
+        ("unreadable", (str(cut),)),
+        ("no labels", (str(tmp_path / "train/b.npy"),)),
+    ]

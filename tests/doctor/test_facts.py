@@ -46,8 +46,18 @@ def test_as_point_by_point(seed: int) -> None:
     lit = [row[4] for row in rows if math.isfinite(row[4])]
     assert found.remission is not None
     assert [found.remission[i] for i in (0, 2, 4)] == pytest.approx([min(lit), np.median(lit), max(lit)])
-    for edge, count in ((EDGE, found.voxels), (0.5, found.ladder[0.5])):
+    for edge, count in ((EDGE, found.voxels), (0.5, 300 / found.ladder[0.5])):
         assert count == len({tuple(np.rint(np.float32(row[:3]) / np.float32(edge))) for row in placed})
+
+
+def test_voxels_are_those_that_a_network_sees_with_the_scans_context() -> None:
+    near, far = odd_scan(0).points[:, :3], odd_scan(1).points[:, :3] + np.float32(100)
+    table = load_label_map("semantickitti")
+    alone = [measure(Scan(p), ("train", "a", "a"), ("x", "y", "z"), table, EDGE, (EDGE,)) for p in (near, far)]
+    both = measure(Scan(near, context=Scan(far)), ("train", "a", "a"), ("x", "y", "z"), table, EDGE, (EDGE,))
+    assert both.voxels == alone[0].voxels + alone[1].voxels  # type: ignore[operator]
+    assert both.ladder[EDGE] == pytest.approx(600 / both.voxels)
+    assert (both.points, both.size, both.misplaced) == (300, alone[0].size, alone[0].misplaced)
 
 
 def test_labels_are_counted_by_class() -> None:

@@ -89,10 +89,21 @@ class FolderReader(Reader):
         Raises:
             UserError: A folder or a label file is missing, or two clouds have one name.
         """
+        return self._list(split, labels_needed=split in ("train", "val"))
+
+    def unchecked(self, split: str) -> Sequence[str]:
+        """List the clouds of a split, those without labels too.
+
+        Raises:
+            UserError: A folder is missing, or two clouds have one name.
+        """
+        return self._list(split, labels_needed=False)
+
+    def _list(self, split: str, labels_needed: bool) -> Sequence[str]:
         require_folder(self.root)
         listed: dict[str, Pair] = {}
         for path in self._files(split):
-            pair = self._pair(path, split in ("train", "val"))
+            pair = self._pair(path, labels_needed)
             if pair.scan_id in listed:
                 raise UserError(
                     f"{path} and {listed[pair.scan_id].scan}: two clouds of one name, which names their labels; "

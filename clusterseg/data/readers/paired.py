@@ -77,6 +77,17 @@ class PairedReader(Reader):
         self._pairs |= listed
         return list(listed)
 
+    def unchecked(self, split: str) -> Sequence[str]:
+        """List the scans of a split without a look at sizes and missing labels.
+
+        Raises:
+            UserError: The root is missing, or `pairs` refuses the data set.
+        """
+        require_folder(self.root)
+        found = {p.scan_id: p if p.label and p.label.is_file() else replace(p, label=None) for p in self.pairs(split)}
+        self._pairs |= found
+        return list(found)
+
     def read(self, scan_id: str) -> Scan:
         """Read a scan listed by `scans`."""
         pair = self._pairs[scan_id]

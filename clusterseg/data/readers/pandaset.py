@@ -85,8 +85,19 @@ class PandasetReader(Reader):
         Raises:
             UserError: A sequence or a file is missing, or there are fewer poses than scans.
         """
+        return self._list(split, labels_needed=split in ("train", "val"))
+
+    def unchecked(self, split: str) -> Sequence[str]:
+        """List the scans of a split, those without labels too.
+
+        Raises:
+            UserError: A sequence is missing, or there are fewer poses than scans.
+        """
+        return self._list(split, labels_needed=False)
+
+    def _list(self, split: str, labels_needed: bool) -> Sequence[str]:
         require_folder(self.root)
-        pairs = [pair for folder in self._folders(split) for pair in self._frames(folder, split in ("train", "val"))]
+        pairs = [pair for folder in self._folders(split) for pair in self._frames(folder, labels_needed)]
         if not pairs:
             raise UserError(
                 f"data.root={self.root}: no sequence of the split {split} there; present: "
