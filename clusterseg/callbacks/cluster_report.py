@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from clusterseg.cluster import ClusterHead
 from clusterseg.config.signatures import checked, nearest
 from clusterseg.data.batch import collate
 from clusterseg.data.dataset import ScanDataset
@@ -77,7 +78,7 @@ class ClusterReport(Callback):
         """
         assert isinstance(pl_module, SegmentationTask)
         names = pl_module.class_names
-        if pl_module.cluster is not None and self.show is not None and self.show not in names:
+        if isinstance(pl_module.cluster, ClusterHead) and self.show is not None and self.show not in names:
             raise UserError(
                 f"callbacks.clusters.show={self.show}: no such class{nearest(self.show, names)}; choose one of "
                 f"{', '.join(names)}, or null"
@@ -86,7 +87,7 @@ class ClusterReport(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the report, on rank 0."""
         assert isinstance(pl_module, SegmentationTask)
-        if pl_module.cluster is None or not trainer.is_global_zero:
+        if not isinstance(pl_module.cluster, ClusterHead) or not trainer.is_global_zero:
             return
         try:
             self._report(trainer, pl_module)
@@ -103,7 +104,7 @@ class ClusterReport(Callback):
         self._compare(looked, task.class_names)
 
     def _look(self, task: SegmentationTask, dataset: ScanDataset) -> Iterator[_Looked]:
-        assert task.cluster is not None
+        assert isinstance(task.cluster, ClusterHead)
         training = task.training
         task.eval()
         for index in range(min(self.scans, len(dataset))):
@@ -121,7 +122,7 @@ class ClusterReport(Callback):
         task.train(training)
 
     def _draw(self, trainer: pl.Trainer, task: SegmentationTask, colours: Any, scenes: list[Scene], shown: str) -> None:
-        assert task.cluster is not None
+        assert isinstance(task.cluster, ClusterHead)
         centers = task.cluster.centers
         seeded = centers.seeded.cpu()
         classes = seeded.nonzero()[:, 0].numpy()

@@ -17,6 +17,7 @@ from clusterseg.data.label_map import LabelMap
 from clusterseg.data.reader import Reader, Scan
 from clusterseg.data.sample import Sample, build_sample
 from clusterseg.data.scan import naming
+from clusterseg.data.subjects import subjects_of
 from clusterseg.data.transforms import Transform
 from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
@@ -26,6 +27,7 @@ logger = logging.getLogger("clusterseg")
 Key: TypeAlias = tuple[int, int, int] | tuple[int, int] | int
 Points: TypeAlias = Float32[np.ndarray, "points channels"]
 Targets: TypeAlias = Int64[np.ndarray, " points"]
+Drawn: TypeAlias = tuple[Points, Targets | None, Targets | None]
 
 
 class ScanDataset(Dataset[Sample]):
@@ -45,6 +47,8 @@ class ScanDataset(Dataset[Sample]):
         max_scans: Only the first so many scans; None for all.
         keep_points: Whether samples contain the points as on disk; with mixes, the mixed points before any transform.
         mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
+        subjects: Whether samples contain the subjects of voxels and points, see `clusterseg.data.subjects`.
+        two_views: Whether samples contain a second view: the same points with other draws of transforms and cap.
 
     Raises:
         UserError: The reader lists no scan, or finds a defect in the data set.
@@ -63,6 +67,8 @@ class ScanDataset(Dataset[Sample]):
         max_scans: int | None = None,
         keep_points: bool = False,
         mixes: Sequence[Mix] = (),
+        subjects: bool = False,
+        two_views: bool = False,
     ) -> None:
         self.reader = reader
         self.split = split
@@ -73,6 +79,8 @@ class ScanDataset(Dataset[Sample]):
         self.seed = seed
         self.keep_points = keep_points
         self.mixes = tuple(mixes)
+        self.subjects = subjects
+        self.two_views = two_views
         self.scan_ids: list[str] = list(reader.scans(split))[:max_scans]
         if not self.scan_ids:
             raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
@@ -93,7 +101,7 @@ class ScanDataset(Dataset[Sample]):
         """
         epoch, index, *second = key if isinstance(key, tuple) else (0, key)
         scan_id = self.scan_ids[index]
-        points, targets = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
+        points, targets, subjects = self._mixed(epoch, index, *second) if self.mixes else self._plain(index)
         with naming(self.reader.source(scan_id)):
             return build_sample(
                 points,
@@ -104,6 +112,8 @@ class ScanDataset(Dataset[Sample]):
                 transforms=self.transforms,
                 rng=np.random.default_rng([self.seed, epoch, index]),
                 keep_points=self.keep_points,
+                subjects=subjects,
+                view_rng=self._stream(epoch, index, 2) if self.two_views else None,
             )
 
     def read(self, index: int) -> Scan:
@@ -135,28 +145,39 @@ class ScanDataset(Dataset[Sample]):
         """
         scan = self._read_for_split(index)
         with naming(self.reader.source(self.scan_ids[index], "labels")):
-            return labelled(scan, self.label_map)
+            return labelled(scan, self.label_map, self._subjects(index, scan))
 
-    def _plain(self, index: int) -> tuple[Points, Targets | None]:
-        """Return the points of a scan as on disk and their train ids, or None without labels."""
+    def _plain(self, index: int) -> Drawn:
+        """Return the points of a scan as on disk, their train ids (None without labels) and their subjects."""
         scan = self._read_for_split(index)
         if scan.labels is None:
-            return scan.points, None
+            return scan.points, None, None
         with naming(self.reader.source(self.scan_ids[index], "labels")):
-            return scan.points, self.label_map.to_train(scan.labels)
+            return scan.points, self.label_map.to_train(scan.labels), self._subjects(index, scan)
 
-    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets]:
-        """Return points and train ids of a scan after the mixes, with a second scan if needed.
+    def _subjects(self, index: int, scan: Scan) -> Targets | None:
+        """Return the subject of each point; None if nothing asks for them or there are no labels."""
+        if not self.subjects or scan.labels is None:
+            return None
+        scan_id = self.scan_ids[index]
+        return subjects_of(scan.labels, self.reader.instance_scope(scan_id), self.reader.modes(scan_id))
+
+    def _mixed(self, epoch: int, index: int, second: int | None = None) -> Drawn:
+        """Return points, train ids and subjects of a scan after the mixes, with a second scan if needed.
 
         Mixes use a separate random stream: the transforms draw the same numbers with and without mixes.
         """
         scan, other = self.labelled(index), None
         if any(mix.needs_other for mix in self.mixes):
             other = self.labelled(int(partners(self.seed, epoch, len(self))[index]) if second is None else second)
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(1,)))
+        rng = self._stream(epoch, index, 1)
         for mix in self.mixes:
             scan = mix(scan, other, rng)
-        return scan.points, scan.targets
+        return scan.points, scan.targets, scan.subjects
+
+    def _stream(self, epoch: int, index: int, number: int) -> np.random.Generator:
+        """Return a random stream apart from that of the transforms: 1 for mixes, 2 for the second view."""
+        return np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(number,)))
 
     def _read_for_split(self, index: int) -> Scan:
         """Read a scan; scans for training and validation must have labels."""
