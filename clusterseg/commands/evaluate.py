@@ -17,7 +17,7 @@ from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.distributed import rank
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
-from clusterseg.metrics import Scores
+from clusterseg.metrics import Scores, mode_recall
 from clusterseg.predict.metrics import Tally
 from clusterseg.predict.packing import LabelWriter, conclude, pack
 from clusterseg.predict.prediction import PredictedScan, PredictionTask, Sink
@@ -37,8 +37,8 @@ def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
     Returns:
         The content of `metrics.json`: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
-        distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints. With
-        `config.compare`, see `compare`.
+        distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints; on streets also
+        mode_recall (recall and points by class and true mode). With `config.compare`, see `compare`.
 
     Raises:
         UserError: A setting or a file is wrong.
@@ -81,12 +81,16 @@ def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]
     labels = LabelWriter(run_dir / "submission", data.reader.prediction_name, label_map)
     sinks: list[Sink] = [gallery, labels] if config.split == "test" else [gallery]
     voter = Voter(networks.networks, parts.views, networks.inputs.voxel_size)
-    task = PredictionTask(voter, label_map.num_classes, sinks)
+    names = data.reader.mode_names()
+    task = PredictionTask(voter, label_map.num_classes, sinks, max(map(len, names.values()), default=0))
     with explained(run_dir, resumed=False):
         parts.trainer.validate(task, datamodule=SplitData(data, config.split), verbose=False)
     tally, scans = task.tally_of_all(), gallery.of_all()
     facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
     result = as_dict(tally, label_map.class_names) | task.cost_of_all() | facts
+    recalls = mode_recall(task.modes_of_all(), label_map.class_names, names)
+    if recalls:
+        result["mode_recall"] = recalls
     if parts.trainer.is_global_zero:
         print_scores(result, f"{', '.join(networks.paths)} on {config.split}")
         write(result, tally, scans, gallery, run_dir)
