@@ -1,4 +1,7 @@
-"""Two processes with each option must compute what one computes on the joint batch."""
+"""Two processes with each option must compute what one computes on the joint batch.
+
+In float64: in float32 an anchor that the projection's ReLU nearly clears turns rounding into gradients off by a tenth.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,7 @@ class Net(nn.Module):
         small = {"clusters_per_class": {"default": 5, "b": 3}, "projection": (16, 8), "anchors_per_class": 20}
         more = {"bank_size": 12, "bank_push": 3, "ramp_steps": 0, "reseed_after": 2}
         self.head = ClusterHead.default(10, ["a", "b", "c", "d"], **{**small, **more, **CASES[case]})
+        self.double()
 
     def forward(self, x, labels, predictions, **asked):
         if "other" in self.head.asks:
@@ -55,7 +59,7 @@ def scans(step: int) -> list[dict[str, torch.Tensor]]:
     parts = []
     for rank in range(WORLD):
         count = 150 + 60 * rank
-        x = torch.randn(count, 6, generator=generator)
+        x = torch.randn(count, 6, generator=generator).double()
         parts.append(
             {
                 "x": x,
@@ -113,11 +117,11 @@ def test_ranks_equal_one_process_on_the_joint_batch(case: str, ranks: list[dict]
     alone = train(Net(case), joint)
     for step in range(STEPS):
         for rank in (record[case][step] for record in ranks):
-            assert rank["loss"] == pytest.approx(alone[step]["loss"], abs=1e-5)
+            assert rank["loss"] == pytest.approx(alone[step]["loss"], abs=1e-9)
             for name, grad in alone[step]["grads"].items():
-                assert (rank["grads"][name] - grad).abs().max() <= 1e-5, name
+                assert (rank["grads"][name] - grad).abs().max() <= 1e-8, name
             for name, value in ranks[0][case][step]["state"].items():
                 assert torch.equal(rank["state"][name], value), name
     assert alone[-1]["loss"] > 0.01
     for name, value in alone[-1]["state"].items():
-        assert torch.allclose(value.double(), ranks[0][case][-1]["state"][name].double(), atol=1e-5), name
+        assert torch.allclose(value.double(), ranks[0][case][-1]["state"][name].double(), atol=1e-8), name
