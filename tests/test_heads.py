@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arm(folder: Path, name: str, *overrides: str, steps: int = 3) -> DictConfig:
-    return configure(
+    config = configure(
         "train",
         "data=streets",
         f"data.root={folder / 'streets'}",
@@ -44,6 +44,8 @@ def arm(folder: Path, name: str, *overrides: str, steps: int = 3) -> DictConfig:
         f"trainer={{max_steps: {steps}, max_epochs: -1, log_every_n_steps: 1}}",
         *overrides,
     )
+    config.optim.scheduler = {"_target_": "clusterseg.optim.constant", "_partial_": True}
+    return config
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -103,3 +105,17 @@ def test_samples_hold_what_the_head_asks_for_and_nothing_else(
     parts = build(prepare(arm(folder, name)), tmp_path)
     sample = parts.data.dataset("fit")[0]
     assert (sample.subjects is not None, sample.view is not None) == served
+
+
+def test_four_steps_are_two_and_two_with_every_input_asked_for(folder: Path, tmp_path: Path) -> None:
+    """Cells, things and the second view come from the data: they must be those of an uninterrupted run."""
+    asking = ("model.cluster.views=2", "model.cluster.anchors_from=things", "model.cluster.ramp_steps=0")
+    train(arm(folder, "improved", *asking, steps=4), tmp_path / "whole")
+    train(arm(folder, "improved", *asking, steps=2), tmp_path / "parts")
+    train(arm(folder, "improved", *asking, "ckpt=last", steps=4), tmp_path / "parts")
+    whole, parts = (
+        torch.load(tmp_path / run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in ("whole", "parts")
+    )
+    assert whole["cluster.step"] == 4
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
