@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.measure import in_child, interleave, peak_memory_mb
+from benchmarks.measure import in_child, interleave, peak_memory_mb, without_bfloat16
 from benchmarks.options import Options
 from benchmarks.scans import scan
 from benchmarks.steps import LARGE, SMALL, evaluation, forward_flop, network
@@ -22,7 +22,9 @@ CASES: tuple[tuple[str, str, str], ...] = (
 def run(options: Options) -> list[Table]:
     voxels = scan(options.data, options.quick)
     models = {control: network(control) for control in (LARGE, SMALL)}
-    calls = {f"{control} {kind}": evaluation(models[control], voxels, autocast(kind)) for control, kind, _ in CASES}
+    missing = without_bfloat16()
+    cases = [case for case in CASES if missing is None or case[1] == "float32"]
+    calls = {f"{control} {kind}": evaluation(models[control], voxels, autocast(kind)) for control, kind, _ in cases}
     times = interleave(calls, options.rounds_of(), quick=options.quick)
     table = Table(
         f"Evaluation of a whole scan ({voxels.name}, {len(voxels):,} voxels)",
@@ -38,7 +40,8 @@ def run(options: Options) -> list[Table]:
         ],
         notes=[times.note(), "The floor is the useful arithmetic at the speed of the yardstick of the same round."],
     )
-    for control, kind, target in CASES:
+    table.notes += [] if missing is None else [missing]
+    for control, kind, target in cases:
         name, flop = f"{control} {kind}", forward_flop(models[control], voxels)
         faster = None if kind == "float32" else times.ratio(f"{control} float32", name)
         peak = in_child("benchmarks.evaluation:peak", control, kind, *where(options), threads=options.threads)

@@ -116,6 +116,14 @@ def product_rate(device: torch.device, dtype: torch.dtype, quick: bool = False) 
     return flop / best(call, 5, device)
 
 
+def without_bfloat16() -> str | None:
+    """Why bfloat16 is not measured on this CPU, or None: without instructions for it a whole scan takes minutes."""
+    share = product_rate(CPU, torch.bfloat16, quick=True) / product_rate(CPU, torch.float32, quick=True)
+    if share > 0.3:
+        return None
+    return f"bfloat16 is left out: a plain product in it runs here at {share:.1%} of float32's speed."
+
+
 def copy_rate(device: torch.device, quick: bool = False) -> float:
     """Bytes/s of a copy, read and written."""
     call, moved = _copy(device, quick)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.evaluation import where
-from benchmarks.measure import in_child, interleave, peak_memory_mb
+from benchmarks.measure import in_child, interleave, peak_memory_mb, without_bfloat16
 from benchmarks.options import Options, shared_folder
 from benchmarks.scans import Voxels, coarse_streets, scan
 from benchmarks.steps import LARGE, SMALL, forward_flop, head_of, network, training_step
@@ -25,7 +25,11 @@ CASES: tuple[tuple[str, str, bool, str, str], ...] = (
 
 
 def run(options: Options) -> list[Table]:
-    return [_table(options, [case for case in CASES if case[1] == given]) for given in given_inputs()]
+    missing = without_bfloat16()
+    cases = [case for case in CASES if missing is None or case[3] == "float32"]
+    tables = [_table(options, [case for case in cases if case[1] == given]) for given in given_inputs()]
+    tables[0].notes += [] if missing is None else [missing]
+    return tables
 
 
 def given_inputs() -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Semantic segmentation of lidar scans with sparse point-voxel networks and within-class clustering.
 
-`load` reads a checkpoint for labelling point clouds; `Reader` and `ScanDataModule` are the interface for custom data.
+`load` reads a checkpoint for labelling point clouds; `Reader` and `ScanDataModule` are the interface for custom data,
+`Backbone` for a network, `Head` for further losses of the training.
 The names listed here are imported at first use, because PyTorch takes seconds to load.
 """
 
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clusterseg.backbone import Backbone, BackboneOutput
     from clusterseg.build.model import Model, Prediction, load
+    from clusterseg.cluster.base import Head, HeadOutput
     from clusterseg.data.datamodule import ScanDataModule
     from clusterseg.data.reader import Reader, Scan
     from clusterseg.errors import UserError
@@ -18,6 +20,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Backbone",
     "BackboneOutput",
+    "Head",
+    "HeadOutput",
     "Model",
     "Prediction",
     "Reader",
@@ -31,6 +35,8 @@ __all__ = [
 _HOMES = {
     "Backbone": "backbone",
     "BackboneOutput": "backbone",
+    "Head": "cluster",
+    "HeadOutput": "cluster",
     "Model": "build.model",
     "Prediction": "build.model",
     "Reader": "data.reader",

@@ -1,7 +1,8 @@
-"""Segmentation scores from a confusion matrix of points."""
+"""Segmentation scores from a confusion matrix of points, and scores of clusters and known subclasses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,3 +107,91 @@ def agreement(contingency: Int[Tensor, "clusters subclasses"]) -> Agreement:
     size = total.clamp(min=1)
     purity, one = counts.amax(1).sum() / size, counts.sum(0).max() / size
     return Agreement(ari, float(purity), float(one), int(total))
+
+
+def count_modes(
+    predictions: Int[Tensor, " points"],
+    targets: Int[Tensor, " points"],
+    modes: Int[Tensor, " points"],
+    like: Int[Tensor, "classes modes 2"],
+) -> Int[Tensor, "classes modes 2"]:
+    """Count the points of each known subclass, and those of them that get their class.
+
+    Args:
+        predictions: Train id of each point.
+        targets: Train id of each point, or one that is no class.
+        modes: Subclass of each point within its class, or -1.
+        like: A tensor of the result's shape.
+    """
+    classes, width, _ = like.shape
+    known = (modes >= 0) & (modes < width) & (targets >= 0) & (targets < classes)
+    cell = torch.where(known, (targets * width + modes) * 2 + (predictions == targets), classes * width * 2)
+    wrong_right = torch.bincount(cell, minlength=classes * width * 2 + 1)[:-1].view(like.shape)
+    return torch.stack([wrong_right.sum(2), wrong_right[..., 1]], dim=2)
+
+
+def mode_recall(
+    counts: Int[Tensor, "classes modes 2"], class_names: Sequence[str], mode_names: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return `{class: {mode: {recall, points}}}` of the subclasses that have points.
+
+    Args:
+        counts: Points of each subclass and those that are right, see `count_modes`.
+        class_names: Names of the classes.
+        mode_names: Names of the subclasses by class name.
+    """
+    table = {
+        name: {
+            mode: {"recall": right / points, "points": points}
+            for mode, (points, right) in zip(mode_names.get(name, ()), rows, strict=False)
+            if points
+        }
+        for name, rows in zip(class_names, counts.tolist(), strict=True)
+    }
+    return {name: modes for name, modes in table.items() if modes}
+
+
+def homogeneity(table: Float[Tensor, "*sets clusters modes"]) -> Float[Tensor, "*sets"]:
+    """Share of the information about the modes that the clusters hold, in 0..1; 0 for a single mode.
+
+    1 - H(mode | cluster) / H(mode) (Rosenberg and Hirschberg, V-measure, EMNLP 2007), from point counts.
+    """
+    shares = table.double() / table.double().sum((-2, -1), keepdim=True).clamp_min(1e-300)
+    whole = torch.special.entr(shares.sum(-2)).sum(-1)
+    within = torch.special.entr(shares).sum((-2, -1)) - torch.special.entr(shares.sum(-1)).sum(-1)
+    return torch.where(whole > 1e-12, 1 - within / whole.clamp_min(1e-12), 0.0)
+
+
+@dataclass(frozen=True)
+class Information:
+    """What clusters know about subclasses, beyond what any clusters of their number and shape know.
+
+    Attributes:
+        homogeneity: See `homogeneity`.
+        permuted: Its mean where the subclasses are permuted over the things of the class: points of one thing lie
+            together, so that clusters of places know something about any labelling of things.
+        beyond: The difference.
+    """
+
+    homogeneity: float
+    permuted: float
+    beyond: float
+
+
+def information(
+    counts: Int[Tensor, "clusters things"], modes: Int[Tensor, " things"], permutations: int = 50, seed: int = 0
+) -> Information:
+    """Compare clusters of a class with the subclasses of its things.
+
+    Args:
+        counts: Points in each cluster of each thing.
+        modes: Subclass of each thing.
+        permutations: Permutations to average over.
+        seed: Seed of the permutations.
+    """
+    one_hot = torch.nn.functional.one_hot(modes).double()
+    generator = torch.Generator().manual_seed(seed)
+    orders = torch.stack([torch.randperm(len(modes), generator=generator) for _ in range(permutations)])
+    found = float(homogeneity(counts.double() @ one_hot))
+    permuted = float(homogeneity(counts.double() @ one_hot[orders]).mean())
+    return Information(found, permuted, found - permuted)

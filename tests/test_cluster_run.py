@@ -68,7 +68,10 @@ def test_every_logged_number_is_finite(trained: Path) -> None:
 def test_the_report_shows_the_clusters(trained: Path) -> None:
     assert (trained / "clusters.png").read_bytes().startswith(b"\x89PNG")
     report = json.loads((trained / "clusters.json").read_text())
-    assert report["road"]["points"] > 100
+    assert len(report) > 3
+    assert all(row["points"] > 1 for row in report.values())
+    assert all(row["beyond"] == row["homogeneity"] - row["permuted"] for row in report.values())
+    assert all(0 <= row["purity_of_one"] < 1 for row in report.values()), "a class of one mode tells nothing"
     assert all(0 <= row["purity_of_one"] <= row["purity"] <= 1 for row in report.values())
     assert all(-1 <= row["ari"] <= 1 for row in report.values())
 
@@ -94,12 +97,13 @@ def test_a_class_that_is_not_there_is_refused_before_the_first_step(folder: Path
 
 def test_any_number_of_known_modes_is_counted() -> None:
     modes = np.arange(40)
-    scan = _Looked(np.zeros((40, 3), np.float32), np.full(40, 3), modes % 5, modes)
-    table = _table([scan, scan], 3)
+    scan = _Looked(np.zeros((40, 3), np.float32), np.full(40, 3), modes % 5, modes, 7 * modes + 1)
+    table, of_things = _table([scan, scan], 3)
     assert table.shape == (5, 40)
     assert table.sum() == 80
+    assert of_things.tolist() == modes.tolist()
     assert (table[modes % 5, modes] == 2).all()
-    assert _table([scan], 1).sum() == 0
+    assert _table([scan], 1)[0].sum() == 0
 
 
 def test_twelve_steps_are_six_and_six(folder: Path, trained: Path, tmp_path: Path) -> None:
@@ -120,10 +124,18 @@ def test_evaluation_drops_the_head(trained: Path, tmp_path: Path) -> None:
     assert result["scans"] == 2
     logged = [row for row in rows(trained) if row["val/miou"]]
     assert result["miou"] == pytest.approx(float(logged[-1]["val/miou"]), abs=1e-6)
+    for class_name, modes in result["mode_recall"].items():
+        for mode, found in modes.items():
+            assert float(logged[-1][f"val/mode_recall/{class_name}/{mode}"]) == pytest.approx(found["recall"], abs=1e-6)
+    points = [found["points"] for modes in result["mode_recall"].values() for found in modes.values()]
+    assert sum(points) == result["points"] and len(points) > 20, "each labelled point of a street has a mode"
     report = (tmp_path / "report.html").read_text()
     assert "adjusted Rand index" in report
-    known = json.loads((trained / "clusters.json").read_text())["road"]
-    assert f"<td>road</td><td>{known['ari']:.3f}</td><td>{known['purity']:.3f}</td>" in report
+    name, known = next(iter(json.loads((trained / "clusters.json").read_text()).items()))
+    assert (
+        f"<td>{name}</td><td>{known['beyond']:.3f}</td><td>{known['ari']:.3f}</td><td>{known['purity']:.3f}</td>"
+        in report
+    )
 
 
 def test_a_network_trained_on_streets_is_scored_on_other_scans(trained: Path, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ WRONG = [
     ("model/cluster=reference", ["model/cluster", "model=spvnas_cluster"]),
     ("model=spvnas_cluster model.cluster.tap=middle", ["model.cluster.tap=middle", "bottleneck, decoder"]),
     ("model=spvnas_cluster model.cluster.momentum=2", ["model.cluster.momentum", "from 0 to 1"]),
+    ("model=spvnas_cluster model.cluster.assignment=even", ["model.cluster.assignment=even", "'step' or 'queue'"]),
+    ("model=spvnas_cluster model.cluster.same_class_negatives=2", ["same_class_negatives=2", "from 0 to 1"]),
     ("data.protocol=trainval data.sequences.val=[08]", ["data.protocol=trainval", "08", "the last checkpoint counts"]),
     ("callbacks.best.monitor=val/mIoU", ["callbacks.best.monitor=val/mIoU", "did you mean val/miou?"]),
     ("callbacks.best.mode=up", ["callbacks.best", "min, max"]),
@@ -99,6 +101,11 @@ LEGAL = [
     "data=streets data.recipe.scans=3 data.recipe.sequences=[0,8]",
     "model=spvnas_cluster model.cluster.clusters_per_class={default: 3, car: 4} model.cluster.projection=[]",
     "model=spvnas_cluster model/cluster=reference model.cluster.tap=decoder",
+    *(
+        f"model=minkunet_cluster model/cluster={name}"
+        for name in ("none", "class_contrast", "improved", "prototypes", "placebo")
+    ),
+    "model=spvnas_cluster model.cluster={views: 2, anchors_from: things, assignment: nearest, merge_above: 0.9}",
     "callbacks.best.monitor=val/iou/car callbacks.last.every_n_steps=null",
     "~trainer.devices ~data.protocol ~data.sequences",
     "+callbacks.early._target_=pytorch_lightning.callbacks.EarlyStopping +callbacks.early.monitor=val/miou",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -16,6 +17,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from clusterseg.backbone import Backbone
 from clusterseg.backbone.pretrained import load_pretrained
+from clusterseg.cluster import ClusterHead, Head
 from clusterseg.data.inputs import Inputs
 from clusterseg.errors import UserError, error_line
 from clusterseg.sparse import BatchNorm
@@ -40,21 +42,15 @@ def build_backbone(config: DictConfig, in_channels: int, num_classes: int) -> Ba
 
 
 def build_task(config: DictConfig, inputs: Inputs) -> SegmentationTask:
-    """Build the task of a configuration: backbone, losses, optimiser, and the cluster head if there is one.
+    """Build the task of a configuration: backbone, losses, optimiser, and the head if there is one.
 
     Raises:
         UserError: A setting is wrong.
     """
     class_names = inputs.label_map.class_names
     backbone = build_backbone(config, len(inputs.features), len(class_names))
-    cluster = None
+    cluster = build_head(config, backbone, class_names)
     with settings_explained():
-        if config.model.cluster is not None:
-            make_head = instantiate(config.model.cluster, _convert_="all")
-            tap = config.model.cluster.tap
-            if tap not in backbone.tap_channels:
-                raise UserError(f"model.cluster.tap={tap}: this backbone offers {', '.join(backbone.tap_channels)}")
-            cluster = make_head(in_channels=backbone.tap_channels[tap], class_names=class_names)
         optim = instantiate(config.optim, _convert_="all")
         losses = instantiate(config.loss, _convert_="all")
     task = SegmentationTask(
@@ -69,6 +65,30 @@ def build_task(config: DictConfig, inputs: Inputs) -> SegmentationTask:
     )
     task.build_optimizer(total_steps=1)  # check its settings before data is read
     return task
+
+
+def build_head(config: DictConfig, backbone: Backbone, class_names: Sequence[str]) -> Head | None:
+    """Build the head of a configuration, or None.
+
+    Raises:
+        UserError: A setting is wrong, or the network offers no such features.
+    """
+    settings = config.model.cluster
+    if settings is None:
+        return None
+    tap = settings.get("tap")
+    if tap not in backbone.tap_channels:
+        raise UserError(f"model.cluster.tap={tap}: this backbone offers {', '.join(backbone.tap_channels)}")
+    with settings_explained():
+        sizes = {"in_channels": backbone.tap_channels[tap], "class_names": class_names}
+        made = instantiate(settings, _convert_="all")
+        head = made(**sizes) if isinstance(made, partial) else made
+    if not isinstance(head, Head):
+        raise UserError(
+            f"model.cluster._target_={settings.get('_target_')}: expected a clusterseg.Head, with _partial_: true"
+        )
+    head.tap = tap
+    return head
 
 
 @contextmanager
@@ -112,7 +132,7 @@ def init_weights(config: DictConfig, task: SegmentationTask) -> None:
     path = config.model.init_from
     if path is None:
         return
-    proj = None if task.cluster is None else task.cluster.proj
+    proj = task.cluster.proj if isinstance(task.cluster, ClusterHead) else None
     strict = config.model.init_strict
     report = load_pretrained(str(path), task.backbone, proj, strict, task.class_names)
     rank_zero_only(log.info)("weights of %s: %s", path, report)

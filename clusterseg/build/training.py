@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.task import build_task, init_weights, log, plain, settings_explained, sync_batch_norm
 from clusterseg.build.trainer import build_callbacks, build_trainer, log_short_runs
+from clusterseg.cluster import ClusterHead
 from clusterseg.config.resumable import require_same_model
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.reader import Reader
@@ -53,14 +54,18 @@ def build(config: DictConfig, run_dir: Path) -> Parts:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config)
     task = build_task(config, data.inputs)
+    serve(task, data)
     sync_batch_norm(task, config.trainer.sync_batchnorm)
     resume = resume_path(config.ckpt, run_dir)
     first_step = start(config, task, resume)
     callbacks = build_callbacks(config, run_dir, data)
     data.setup("fit")
+    require_modes(task, data)
     trainer = build_trainer(config, run_dir, callbacks)
     log_short_runs(trainer, data.batches_per_epoch(trainer.world_size))
     config = scale_lr(config, task, scans_per_step(data, trainer))
+    # The parts drew different numbers, by their sizes: runs of one seed share dropout whatever their head.
+    pl.seed_everything(config.seed, workers=True, verbose=False)
     return Parts(config, run_dir, data, task, trainer, resume, first_step)
 
 
@@ -115,6 +120,38 @@ def scale_lr(config: DictConfig, task: SegmentationTask, scans: float) -> DictCo
     OmegaConf.set_readonly(config, True)
     task.stored_config["optim"]["lr_used"] = used
     return config
+
+
+def serve(task: SegmentationTask, data: ScanDataModule) -> None:
+    """Let the training samples contain what the head asks for, and nothing else."""
+    asks = frozenset() if task.cluster is None else task.cluster.asks
+    data.subjects = bool(asks & {"things", "modes"})
+    data.two_views = "other" in asks
+
+
+def require_modes(task: SegmentationTask, data: ScanDataModule) -> None:
+    """Refuse a head that asks for known subclasses on data without them, or with more of them than clusters.
+
+    Raises:
+        UserError: It is so.
+    """
+    if task.cluster is None or "modes" not in task.cluster.asks:
+        return
+    if data.reader.modes(data.dataset("fit").scan_ids[0]) is None:
+        raise UserError(
+            f"model.cluster asks for the true subclasses, which the scans of {type(data.reader).__name__} do not have; "
+            "use synthetic data (data=streets), or another model/cluster"
+        )
+    if not isinstance(task.cluster, ClusterHead):
+        return
+    names = data.reader.mode_names()
+    clusters = zip(task.class_names, task.cluster.centers.exists.sum(1).tolist(), strict=True)
+    few = [f"{name}: {count} of {len(names[name])}" for name, count in clusters if count < len(names.get(name, ()))]
+    if few:
+        raise UserError(
+            f"model.cluster.clusters_per_class: fewer clusters than true subclasses ({', '.join(few)}); set it to "
+            f"{max(map(len, names.values()))} or more"
+        )
 
 
 def require_apart(reader: Reader) -> None:

@@ -4,6 +4,7 @@ from clusterseg.callbacks.cluster_report import ClusterReport
 from clusterseg.callbacks.ema import AveragedWeights
 from clusterseg.callbacks.finite import FiniteLoss
 from clusterseg.callbacks.gradient_norm import GradientNorm
+from clusterseg.callbacks.mode_recall import ModeRecall
 from clusterseg.callbacks.moved import MovedRun
 from clusterseg.callbacks.pictures import BevPictures
 from clusterseg.callbacks.position import EpochPosition
@@ -25,6 +26,7 @@ __all__ = [
     "GradientNorm",
     "LastCheckpoint",
     "LineProgress",
+    "ModeRecall",
     "MovedRun",
     "Preempted",
     "Preemption",

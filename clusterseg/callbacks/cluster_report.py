@@ -12,18 +12,20 @@ from typing import Annotated, Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int64
 from pydantic import Field
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from clusterseg.cluster import ClusterHead
 from clusterseg.config.signatures import checked, nearest
-from clusterseg.data.batch import collate
+from clusterseg.data.batch import Batch, collate
 from clusterseg.data.dataset import ScanDataset
+from clusterseg.data.subjects import modes_of, things_of
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
-from clusterseg.metrics import agreement
+from clusterseg.metrics import agreement, information
 from clusterseg.task import SegmentationTask
 from clusterseg.viz.cluster_figure import Scene, cluster_figure, save_figure
 
@@ -39,12 +41,14 @@ class _Looked:
         targets: Train id of each point.
         subclass: Cluster of each point within its class, or -1.
         mode: Known subclass of each point within its class, or -1.
+        thing: Number of each point's thing, 0 for none.
     """
 
     xyz: Float32[np.ndarray, "points 3"]
     targets: Int64[np.ndarray, " points"]
     subclass: Int64[np.ndarray, " points"]
     mode: Int64[np.ndarray, " points"]
+    thing: Int64[np.ndarray, " points"]
 
 
 @checked("callbacks.clusters")
@@ -56,7 +60,7 @@ class ClusterReport(Callback):
     Args:
         folder: Where to write.
         show: Name of the class shown point by point. None takes car, or the first class where there is none.
-        scans: Scans of the validation split that are looked at (of the training split where there is none).
+        scans: Scans that are looked at, spread through the validation split (the training split where there is none).
         scenes: How many of them are drawn.
     """
 
@@ -77,7 +81,7 @@ class ClusterReport(Callback):
         """
         assert isinstance(pl_module, SegmentationTask)
         names = pl_module.class_names
-        if pl_module.cluster is not None and self.show is not None and self.show not in names:
+        if isinstance(pl_module.cluster, ClusterHead) and self.show is not None and self.show not in names:
             raise UserError(
                 f"callbacks.clusters.show={self.show}: no such class{nearest(self.show, names)}; choose one of "
                 f"{', '.join(names)}, or null"
@@ -86,7 +90,7 @@ class ClusterReport(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the report, on rank 0."""
         assert isinstance(pl_module, SegmentationTask)
-        if pl_module.cluster is None or not trainer.is_global_zero:
+        if not isinstance(pl_module.cluster, ClusterHead) or not trainer.is_global_zero:
             return
         try:
             self._report(trainer, pl_module)
@@ -103,10 +107,10 @@ class ClusterReport(Callback):
         self._compare(looked, task.class_names)
 
     def _look(self, task: SegmentationTask, dataset: ScanDataset) -> Iterator[_Looked]:
-        assert task.cluster is not None
+        assert isinstance(task.cluster, ClusterHead)
         training = task.training
         task.eval()
-        for index in range(min(self.scans, len(dataset))):
+        for index in np.unique(np.linspace(0, len(dataset) - 1, self.scans).round().astype(int)).tolist():
             scan = dataset.read(index)
             batch = collate([dataset[index]]).to(task.device)
             with torch.no_grad():
@@ -116,12 +120,12 @@ class ClusterReport(Callback):
                 scan.points[:, :3],
                 batch.point_targets.cpu().numpy(),
                 torch.where(same, subclass, -1).cpu().numpy(),
-                _modes(dataset, index, scan.labels),
+                *_subjects(batch, len(scan.points)),
             )
         task.train(training)
 
     def _draw(self, trainer: pl.Trainer, task: SegmentationTask, colours: Any, scenes: list[Scene], shown: str) -> None:
-        assert task.cluster is not None
+        assert isinstance(task.cluster, ClusterHead)
         centers = task.cluster.centers
         seeded = centers.seeded.cpu()
         classes = seeded.nonzero()[:, 0].numpy()
@@ -136,38 +140,41 @@ class ClusterReport(Callback):
                 logger.experiment.add_figure("clusters", figure, trainer.global_step)
 
     def _compare(self, looked: list[_Looked], class_names: tuple[str, ...]) -> None:
-        """Write the agreement of clusters and known subclasses, if there are any."""
-        tables = {name: _table(looked, c) for c, name in enumerate(class_names)}
-        found = {name: vars(agreement(table)) for name, table in tables.items() if table.sum() > 1}
+        """Write what the clusters know about the known subclasses of each class that shows more than one."""
+        found = {name: row for c, name in enumerate(class_names) if (row := _compared(looked, c))}
         if not found:
             return
         write_file(self.folder / "clusters.json", json.dumps(found, indent=2) + "\n")
-        mean = {key: float(np.mean([row[key] for row in found.values()])) for key in ("ari", "purity", "purity_of_one")}
-        log.info("subclasses against the known modes, mean over %d classes: %s", len(found), mean)
+        mean = {key: float(np.mean([row[key] for row in found.values()])) for key in ("beyond", "homogeneity", "ari")}
+        log.info("clusters and the known modes, mean over %d classes: %s", len(found), mean)
 
 
-def _modes(dataset: ScanDataset, index: int, labels: np.ndarray | None) -> Int64[np.ndarray, " points"]:
-    """Known subclass of each point, or -1."""
-    modes = dataset.reader.modes(dataset.scan_ids[index])
-    if labels is None:
-        return np.zeros(0, np.int64)
-    lookup = np.full(2**16, -1)
-    if modes:
-        lookup[list(modes)] = list(modes.values())
-    found: np.ndarray = lookup[(labels >> 16) & 0xFFFF]
-    return found
+def _subjects(batch: Batch, points: int) -> tuple[Int64[np.ndarray, " points"], Int64[np.ndarray, " points"]]:
+    """Known subclass and thing of each point; -1 and 0 where there is none."""
+    if batch.point_subjects is None:
+        return np.full(points, -1), np.zeros(points, np.int64)
+    subjects = batch.point_subjects.cpu().numpy()
+    return modes_of(subjects), things_of(subjects)
 
 
-def _table(looked: list[_Looked], class_id: int) -> Tensor:
-    """Point counts of a class by cluster (rows) and known subclass (columns)."""
-    pairs = [
-        np.stack([scan.subclass[rows], scan.mode[rows]])
+def _compared(looked: list[_Looked], class_id: int) -> dict[str, float]:
+    """Scores of the clusters of a class against its known subclasses; empty if it shows fewer than two of them."""
+    counts, modes = _table(looked, class_id)
+    if len(modes.unique()) < 2:
+        return {}
+    by_mode = counts @ torch.nn.functional.one_hot(modes)
+    return {**vars(information(counts, modes)), **vars(agreement(by_mode))}
+
+
+def _table(looked: list[_Looked], class_id: int) -> tuple[Int[Tensor, "clusters things"], Int[Tensor, " things"]]:
+    """Point counts of a class by cluster (rows) and thing (columns), and the known subclass of each thing."""
+    parts = [
+        np.stack([scan.subclass[rows], scan.mode[rows], scan.thing[rows]])
         for scan in looked
         for rows in [(scan.targets == class_id) & (scan.mode >= 0) & (scan.subclass >= 0)]
     ]
-    clusters, modes = np.concatenate([*pairs, np.zeros((2, 0), np.int64)], axis=1)
-    if not len(clusters):
-        return torch.zeros(1, 1, dtype=torch.int64)
-    width = int(modes.max()) + 1
-    counted = torch.bincount(torch.from_numpy(clusters * width + modes))
-    return torch.nn.functional.pad(counted, (0, -len(counted) % width)).view(-1, width)
+    clusters, modes, things = np.concatenate([*parts, np.zeros((3, 0), np.int64)], axis=1)
+    names, first, column = np.unique(things, return_index=True, return_inverse=True)
+    height = int(clusters.max(initial=0)) + 1
+    counted = np.bincount(clusters * len(names) + column, minlength=height * len(names))
+    return torch.from_numpy(counted.reshape(height, len(names))), torch.from_numpy(modes[first])

@@ -16,7 +16,7 @@ from clusterseg.task import SegmentationTask
 
 
 class GradientNorm(Callback):
-    """Logs `train/grad_norm` of all trained parameters and `cluster/grad_norm` of the head's projection.
+    """Logs `train/grad_norm` of all trained parameters and `cluster/grad_norm` of the head's.
 
     It is the L2 norm of the gradient of an optimiser step: accumulated, averaged over ranks and unscaled, before
     clipping. It is computed in logged steps only.
@@ -31,7 +31,7 @@ class GradientNorm(Callback):
         assert isinstance(pl_module, SegmentationTask)
         norms = {"train/grad_norm": gradient_norm(pl_module.parameters())}
         if pl_module.cluster is not None:
-            norms["cluster/grad_norm"] = gradient_norm(pl_module.cluster.proj.parameters())
+            norms["cluster/grad_norm"] = gradient_norm(pl_module.cluster.parameters())
         pl_module.log_dict(norms, batch_size=1)
 
 

@@ -1,9 +1,10 @@
 """Within-class clustering: the method itself.
 
-`head` runs the training step; `sampling`, `sinkhorn` and `contrast` are its pure functions, `centers` and `bank`
-its state.
+`head` runs the training step; `sampling`, `sinkhorn`, `assignment`, `contrast` and `terms` are its pure functions,
+`centers` and `bank` its state. `base` is the interface of any head.
 """
 
-from clusterseg.cluster.head import ClusterHead, ClusterOutput
+from clusterseg.cluster.base import Head, HeadOutput
+from clusterseg.cluster.head import ClusterHead
 
-__all__ = ["ClusterHead", "ClusterOutput"]
+__all__ = ["ClusterHead", "Head", "HeadOutput"]

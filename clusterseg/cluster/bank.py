@@ -39,6 +39,13 @@ class Bank(nn.Module):
         """Mask of the written rows."""
         return torch.arange(self.size, device=self.count.device) < self.count[:, None]
 
+    def latest(self, rows: int) -> tuple[Float[Tensor, "subclasses rows dim"], Bool[Tensor, "subclasses rows"]]:
+        """Return the vectors written last to each ring, and a mask of those that exist; `rows` at most `size`."""
+        back = torch.arange(1, rows + 1, device=self.count.device)
+        place = (self.count[:, None] - back) % self.size
+        vectors = self.vectors.gather(1, place[..., None].expand(-1, -1, self.rows.shape[1]))
+        return vectors, back <= self.count[:, None]
+
     @torch.no_grad()
     def update(
         self,

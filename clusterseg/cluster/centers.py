@@ -11,19 +11,55 @@ from torch import Tensor, nn
 
 
 def pick_seeds(
-    vacant: Bool[Tensor, "classes clusters"], present: Bool[Tensor, "classes anchors"]
+    vacant: Bool[Tensor, "classes clusters"],
+    present: Bool[Tensor, "classes anchors"],
+    anchors_per_seed: int = 1,
 ) -> tuple[Bool[Tensor, "classes clusters"], Int[Tensor, "classes clusters"]]:
     """Assign different anchors of the class to its vacant clusters, as far as anchors suffice.
+
+    Args:
+        vacant: Clusters to seed.
+        present: Anchors of each class.
+        anchors_per_seed: Only so many anchors make a seed; a class with fewer gets one.
 
     Returns:
         A mask of the clusters that get an anchor, and the anchor of each, evenly spread over the class's anchors.
     """
     turn = vacant.cumsum(1) - 1
     available = present.sum(1, keepdim=True)
-    granted = torch.minimum(vacant.sum(1, keepdim=True), available)
+    allowed = torch.where(available > 0, (available // anchors_per_seed).clamp_min(1), 0)
+    granted = torch.minimum(vacant.sum(1, keepdim=True), allowed)
     existing = (~present).to(torch.uint8).argsort(dim=1, stable=True)  # existing anchors first
     spread = (turn * available // granted.clamp_min(1)).clamp(0, present.shape[1] - 1)
     return vacant & (turn < granted), existing.gather(1, spread)
+
+
+def pick_farthest(
+    vacant: Bool[Tensor, "classes clusters"],
+    present: Bool[Tensor, "classes anchors"],
+    nearest: Float[Tensor, "classes anchors"],
+    least: float,
+) -> tuple[Bool[Tensor, "classes clusters"], Int[Tensor, "classes clusters"]]:
+    """Assign to the first vacant cluster of each class the anchor that is farthest from all its centres, if it is far.
+
+    Args:
+        vacant: Clusters to seed.
+        present: Anchors of each class.
+        nearest: Cosine of each anchor and its nearest centre; -1 where the class has none.
+        least: An anchor with this cosine or more is near enough to a centre to need none of its own.
+    """
+    cosine, anchor = nearest.masked_fill(~present, 2.0).min(1, keepdim=True)
+    first = vacant & (vacant.cumsum(1) == 1)
+    return first & (cosine < least), anchor.expand(vacant.shape)
+
+
+def twins(
+    vectors: Float[Tensor, "classes clusters dim"], seeded: Bool[Tensor, "classes clusters"], least: float
+) -> Bool[Tensor, "classes clusters"]:
+    """Return the centres whose cosine with an earlier centre of their class is `least` or more."""
+    close = torch.bmm(vectors, vectors.transpose(1, 2)) >= least
+    both = seeded[:, :, None] & seeded[:, None]
+    return (close & both).tril(-1).any(2)
 
 
 def move_centers(
@@ -50,6 +86,10 @@ class Centers(nn.Module):
         momentum: Mu.
         reseed_after: A centre without an anchor in this many steps in which its class was sampled becomes vacant and
             is seeded again; 0 never.
+        anchors_per_seed: Only so many anchors of a class in a step make a seed.
+        merge_above: The number of clusters follows the data, up to K: of two centres of a class with a larger cosine
+            the later falls vacant, and a class gets a new centre, one in a step, on an anchor with a smaller cosine to
+            all it has. None seeds all K and merges none.
     """
 
     vectors: Tensor
@@ -57,8 +97,18 @@ class Centers(nn.Module):
     idle: Tensor
     exists: Tensor
 
-    def __init__(self, clusters: Sequence[int], dim: int, momentum: float, reseed_after: int) -> None:
+    def __init__(
+        self,
+        clusters: Sequence[int],
+        dim: int,
+        momentum: float,
+        reseed_after: int,
+        anchors_per_seed: int = 1,
+        merge_above: float | None = None,
+    ) -> None:
         super().__init__()
+        self.anchors_per_seed = anchors_per_seed
+        self.merge_above = merge_above
         self.momentum = momentum
         self.reseed_after = reseed_after
         shape = (len(clusters), max(clusters))
@@ -70,10 +120,26 @@ class Centers(nn.Module):
 
     @torch.no_grad()
     def seed(
-        self, embeddings: Float[Tensor, "classes anchors dim"], present: Bool[Tensor, "classes anchors"]
+        self,
+        embeddings: Float[Tensor, "classes anchors dim"],
+        present: Bool[Tensor, "classes anchors"],
+        membership: Bool[Tensor, "classes anchors clusters"] | None = None,
     ) -> Bool[Tensor, "classes clusters"]:
-        """Place vacant centres on anchors of their class; return a mask of the seeded ones."""
-        fresh, anchor = pick_seeds(self.exists & ~self.seeded, present)
+        """Place vacant centres on anchors of their class; return a mask of the seeded ones.
+
+        Args:
+            embeddings: The anchors by class.
+            present: Mask of the anchors.
+            membership: Cluster of each anchor, where it is given beforehand: a centre is placed on its first anchor.
+        """
+        vacant = self.exists & ~self.seeded
+        if membership is not None:
+            fresh, anchor = vacant & membership.any(1), membership.to(torch.uint8).argmax(1)
+        elif self.merge_above is None:
+            fresh, anchor = pick_seeds(vacant, present, self.anchors_per_seed)
+        else:
+            cosines = torch.bmm(embeddings, self.vectors.transpose(1, 2)).masked_fill(~self.seeded[:, None], -1.0)
+            fresh, anchor = pick_farthest(vacant, present, cosines.amax(2), self.merge_above)
         chosen = embeddings.gather(1, anchor[..., None].expand(-1, -1, embeddings.shape[-1]))
         self.vectors.copy_(torch.where(fresh[..., None], chosen, self.vectors))
         self.seeded.logical_or_(fresh)
@@ -94,6 +160,8 @@ class Centers(nn.Module):
         self.idle.add_(used.any(1, keepdim=True)).masked_fill_(used, 0)
         if self.reseed_after:
             self.seeded.logical_and_(self.idle < self.reseed_after)
+        if self.merge_above is not None:
+            self.seeded.logical_and_(~twins(self.vectors, self.seeded, self.merge_above))
         return drift.clamp_min(0)
 
     def used(self) -> Int[Tensor, " classes"]:

@@ -6,7 +6,8 @@ For anchor i, with logits l_ij = a_i . b_j / tau against a contrast set,
 
 and a term is (tau / tau_base) * the mean over anchors of the mean over an anchor's positives. Rows are unit vectors,
 so |l| <= 1/tau and exp needs no maximum taken off. N_i sums the negatives themselves: total minus positives
-would cancel. Anchors without positives do not enter the mean; a term without any is 0 with zero gradient.
+would cancel. Anchors without positives do not enter the mean; a term without any is 0 with zero gradient. Negatives may
+have weights: other subclasses of the own class may repel less than other classes, or not at all.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def contrast(
     anchors: Float[Tensor, "anchors dim"],
     others: Float[Tensor, "others dim"],
     positives: Bool[Tensor, "anchors others"],
-    negatives: Bool[Tensor, "anchors others"],
+    negatives: Bool[Tensor, "anchors others"] | Float[Tensor, "anchors others"],
     temperature: float = 0.1,
     tau_base: float = 2.0,
 ) -> Float[Tensor, ""]:
@@ -38,7 +39,7 @@ def contrast(
         anchors: Unit rows.
         others: Unit rows: the anchors again, or class centres, or a bank.
         positives: Pairs to pull together.
-        negatives: Pairs to push apart. A pair in neither mask does not count.
+        negatives: Pairs to push apart, or their weights in N_i. A pair in neither mask does not count.
         temperature: Tau, at least 0.02.
         tau_base: The term is scaled by tau / tau_base.
     """
@@ -57,7 +58,8 @@ class _Contrast(torch.autograd.Function):
         for block in _blocks(weight, BLOCK if anchors.device.type == "cpu" else len(anchors)):
             pull_pairs, push_pairs = positives[block], negatives[block]
             logits = (anchors[block] / tau) @ others.T
-            powers = logits.exp().masked_fill_(~push_pairs, 0)
+            powers = logits.exp()
+            powers = powers.masked_fill_(~push_pairs, 0) if push_pairs.dtype == torch.bool else powers.mul_(push_pairs)
             repulsion = powers.sum(1, keepdim=True).clamp_min(NOTHING)
             gap = logits.neg_().add_(repulsion.log())
             terms = F.softplus(gap).masked_fill_(~pull_pairs, 0).sum(1)
@@ -96,6 +98,7 @@ def bank_contrast(
     written: Bool[Tensor, "subclasses size"],
     temperature: float = 0.1,
     tau_base: float = 2.0,
+    same_class: tuple[int, float] | None = None,
 ) -> Float[Tensor, ""]:
     """Compute `contrast` against a memory bank: written rows of the own subclass are positives, all others negatives.
 
@@ -110,8 +113,11 @@ def bank_contrast(
         written: Mask of the written rows.
         temperature: Tau, at least 0.02.
         tau_base: The term is scaled by tau / tau_base.
+        same_class: Subclasses per class, and the weight in N_i of the other subclasses of the own class; None for 1.
     """
-    term = _BankContrast.apply(anchors, valid, subclass, bank, written, temperature)
+    if same_class is not None and same_class[1] == 1:
+        same_class = None
+    term = _BankContrast.apply(anchors, valid, subclass, bank, written, temperature, same_class)
     return temperature / tau_base * term
 
 
@@ -121,7 +127,14 @@ class _BankContrast(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, anchors: Tensor, valid: Tensor, subclass: Tensor, bank: Tensor, written: Tensor, tau: float
+        ctx: Any,
+        anchors: Tensor,
+        valid: Tensor,
+        subclass: Tensor,
+        bank: Tensor,
+        written: Tensor,
+        tau: float,
+        same_class: tuple[int, float] | None,
     ) -> Tensor:
         counts = torch.where(valid, written.sum(1)[subclass], 0)
         weight = _anchor_weights(counts, anchors.dtype)
@@ -130,7 +143,7 @@ class _BankContrast(torch.autograd.Function):
         blocks = _blocks(weight, BLOCK)
         buffer = anchors.new_empty(max(map(len, blocks)), bank.shape[0] * bank.shape[1])
         for block in blocks:
-            terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, buffer)
+            terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, buffer, same_class)
             loss = loss + (terms * weight[block]).sum()
             grad[block] = slope * weight[block, None]
         ctx.save_for_backward(grad)
@@ -140,16 +153,26 @@ class _BankContrast(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = ctx.saved_tensors
-        return grad * grad_loss, None, None, None, None, None
+        return grad * grad_loss, None, None, None, None, None, None
 
 
 def _bank_block(
-    anchors: Tensor, subclass: Tensor, bank: Tensor, written: Tensor, tau: float, buffer: Tensor
+    anchors: Tensor,
+    subclass: Tensor,
+    bank: Tensor,
+    written: Tensor,
+    tau: float,
+    buffer: Tensor,
+    same_class: tuple[int, float] | None,
 ) -> tuple[Tensor, Tensor]:
     """Sum over the positives of -log p, and its gradient, for a block of anchors; (anchors,), (anchors, dim)."""
     rows = bank.flatten(0, 1)
     powers = torch.mm(anchors / tau, rows.T, out=buffer[: len(anchors)]).exp_()
     own = torch.arange(len(anchors), device=anchors.device), subclass
+    if same_class is not None:
+        per_class, factor = same_class
+        by_class = powers.view(len(anchors), len(written) // per_class, per_class * written.shape[1])
+        by_class[own[0], subclass // per_class] *= factor
     powers.view(len(anchors), *written.shape)[own] = 0
     repulsion = (powers @ written.flatten().to(anchors.dtype)).clamp_min(NOTHING)
     pushed = powers @ rows / repulsion[:, None]  # unwritten rows are 0 and add nothing

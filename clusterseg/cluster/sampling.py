@@ -1,8 +1,9 @@
 """Anchor sampling: up to n voxels per class from the batch of all ranks, half of them currently misclassified.
 
 Every voxel of the joint batch gets a key from (seed, step, its number in the joint batch), and each class takes its
-smallest keys. The sample is random, reproducible, and independent of the distribution of scans over ranks. It needs no
-host synchronisation: the results have a fixed size and a mask.
+smallest keys. With places, the first voxel of each place comes before all others, so that the anchors are spread over
+the scans. The sample is random, reproducible, and independent of the distribution of scans over ranks. It needs no host
+synchronisation: the results have a fixed size and a mask.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from clusterseg.cluster.hashing import KEY_RANGE, mix
 from clusterseg.distributed import all_gather, rank
 from clusterseg.gradients import at_least_float32, take_rows
 
-KEY_RANGE = 2**32  # keys are integers below; a sort code is group * KEY_RANGE + key
-LAST = torch.iinfo(torch.int64).max  # sorts behind every code
+LAST = torch.iinfo(torch.int64).max  # sorts behind every code, which is group * KEY_RANGE + key
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def sample_anchors(
     total: int | None,
     seed: int,
     step: Int[Tensor, ""],
+    places: Int[Tensor, " voxels"] | None = None,
 ) -> Anchors:
     """Sample anchors per class, half hard and half easy; a shortage of one kind is filled by the other (METHOD step 2).
 
@@ -63,16 +65,23 @@ def sample_anchors(
         total: Maximum number of all anchors, shared evenly by the classes present; None for C * per_class.
         seed: Seed of the run.
         step: Step of the run; the same step samples the same voxels.
+        places: Number of each voxel's place, below 2^57 and different in different scans: of each class and kind one
+            voxel per place is taken before others. None draws all voxels alike.
     """
     group = voxel_groups(labels, predictions, num_classes)
-    local = torch.zeros(2 * num_classes + 1, dtype=torch.int64, device=labels.device)
-    everywhere = all_gather(local.scatter_add_(0, group, torch.ones_like(group)))
+    everywhere = _counts(group, 2 * num_classes)
     counts = everywhere.sum(0)[:-1]
     quotas = group_quotas(counts.view(num_classes, 2), per_class, total).flatten()
     keys = voxel_keys(len(group), everywhere[: rank()].sum(), seed, step)
-    capacity = _capacity(num_classes, per_class)
+    if places is not None:
+        later = ~first_of_place((2 * num_classes + 1) * places + group, keys) & (group < 2 * num_classes)
+        group = 2 * group + later
+        counts = _counts(group, 4 * num_classes).sum(0)[:-1]
+        first = torch.minimum(counts[::2], quotas)
+        quotas = torch.stack([first, quotas - first], dim=1).flatten()
+    capacity = _capacity(len(quotas), num_classes * per_class)
     codes, index = _candidates(group, keys, _thresholds(counts, quotas), capacity)
-    return _select(all_gather(codes), all_gather(index), quotas, per_class, total)
+    return _select(all_gather(codes), all_gather(index), quotas, num_classes, per_class, total)
 
 
 def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors) -> Float[Tensor, "anchors channels"]:
@@ -83,6 +92,28 @@ def gather_anchors(features: Float[Tensor, "voxels channels"], anchors: Anchors)
     rows = at_least_float32(take_rows(features, torch.where(mine, anchors.index, 0)))
     parts = all_gather(torch.where(mine[:, None], rows, 0.0))
     return parts[anchors.source, torch.arange(len(mine), device=mine.device)]
+
+
+@torch.no_grad()
+def gather_numbers(values: Int[Tensor, " voxels"], anchors: Anchors) -> Int[Tensor, " anchors"]:
+    """Gather a number of each anchor from all ranks; 0 where invalid."""
+    mine = anchors.valid & (anchors.source == rank())
+    rows = values.new_zeros(len(mine)) if len(values) == 0 else values[torch.where(mine, anchors.index, 0)]
+    parts = all_gather(torch.where(mine, rows, 0))
+    return parts[anchors.source, torch.arange(len(mine), device=mine.device)]
+
+
+def first_of_place(place: Int[Tensor, " voxels"], keys: Int[Tensor, " voxels"]) -> Bool[Tensor, " voxels"]:
+    """Return a mask of the voxel with the smallest key of each place."""
+    home = torch.searchsorted(place.sort().values, place)  # one number below len(place) for each place
+    smallest = torch.full_like(keys, LAST).scatter_reduce_(0, home, keys, "amin")
+    return keys == smallest[home]
+
+
+def _counts(group: Tensor, groups: int) -> Int[Tensor, "world groups_and_none"]:
+    """Count the voxels of each group, and those not sampled, on every rank."""
+    local = torch.zeros(groups + 1, dtype=torch.int64, device=group.device)
+    return all_gather(local.scatter_add_(0, group, torch.ones_like(group)))
 
 
 def voxel_groups(
@@ -106,18 +137,8 @@ def group_quotas(counts: Int[Tensor, "classes 2"], per_class: int, total: int | 
 
 def voxel_keys(count: int, first: Int[Tensor, ""], seed: int, step: Int[Tensor, ""]) -> Int[Tensor, " voxels"]:
     """Return random keys in [0, 2^32) of the voxels first, first + 1, ...: unique within a step."""
-    salt = _mix(_mix(torch.full_like(step, seed % KEY_RANGE)) ^ (step % KEY_RANGE))
-    return _mix((first + torch.arange(count, device=step.device)) ^ salt)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """Bijective hash of 32-bit integers stored in int64 (xor-shift-multiply; both factors odd, below 2^31)."""
-    x = x ^ (x >> 16)
-    x.mul_(0x7FEB352D).bitwise_and_(KEY_RANGE - 1)
-    x ^= x >> 15
-    x.mul_(0x6C8E9CF5).bitwise_and_(KEY_RANGE - 1)
-    x ^= x >> 16
-    return x
+    salt = mix(mix(torch.full_like(step, seed % KEY_RANGE)) ^ (step % KEY_RANGE))
+    return mix((first + torch.arange(count, device=step.device)) ^ salt)
 
 
 def _margin(quota: Tensor) -> Tensor:
@@ -136,10 +157,10 @@ def _thresholds(counts: Tensor, quotas: Tensor) -> Tensor:
     return torch.cat([threshold, threshold.new_zeros(1)])
 
 
-def _capacity(num_classes: int, per_class: int) -> int:
+def _capacity(groups: int, anchors: int) -> int:
     """Buffer size for the candidates of one rank, ten standard deviations above the expected maximum."""
-    half = torch.tensor(per_class / 2, dtype=torch.float64)
-    expected = 2 * num_classes * float(_margin(half))
+    each = torch.tensor(anchors / groups, dtype=torch.float64)
+    expected = groups * float(_margin(each))
     return math.ceil(expected + 10 * math.sqrt(expected))
 
 
@@ -159,16 +180,17 @@ def _select(
     codes: Int[Tensor, "world capacity"],
     index: Int[Tensor, "world capacity"],
     quotas: Int[Tensor, " groups"],
+    num_classes: int,
     per_class: int,
     total: int | None,
 ) -> Anchors:
     """Select from every rank's candidates the smallest keys of each group up to its quota, ordered by class."""
-    num_classes = len(quotas) // 2
+    parts = len(quotas) // num_classes
     size = num_classes * per_class if total is None else min(total, num_classes * per_class)
     codes, order = codes.flatten().sort()
-    group = (codes // KEY_RANGE).clamp_max(2 * num_classes)
+    group = (codes // KEY_RANGE).clamp_max(len(quotas))
     chosen = _rank_within(group) < torch.cat([quotas, quotas.new_zeros(1)])[group]
-    by_class = torch.where(chosen, group // 2 * KEY_RANGE + codes % KEY_RANGE, LAST)
+    by_class = torch.where(chosen, group // parts * KEY_RANGE + codes % KEY_RANGE, LAST)
     by_class, again = by_class.sort()
     by_class, again = by_class[:size], again[:size]
     valid = by_class != LAST
@@ -180,7 +202,7 @@ def _select(
         source=(place // index.shape[1]).masked_fill(~valid, 0),
         index=index.flatten()[place].masked_fill(~valid, 0),
         class_id=class_id,
-        hard=(group[again] % 2 == 0) & valid,
+        hard=(group[again] * 2 // parts % 2 == 0) & valid,
         valid=valid,
         cell=(class_id * per_class + torch.arange(size, device=codes.device) - first[class_id]) * valid,
         slots=(first[:-1, None] + column).clamp_max(size - 1),

@@ -39,16 +39,26 @@ def clusters_by_class(class_names: Sequence[str], spec: int | Mapping[str, int])
     return counts
 
 
-def require_fitting(bank_push: int, bank_size: int, anchors_total: int | None, class_names: Sequence[str]) -> None:
+def require_fitting(
+    bank_push: int,
+    bank_size: int,
+    anchors_total: int | None,
+    class_names: Sequence[str],
+    weights: Mapping[str, float],
+) -> None:
     """Check the consistency of settings.
 
     Raises:
-        UserError: More vectors are pushed in a step than the bank holds, or a class could be left without an anchor.
+        UserError: More vectors are pushed in a step than the bank holds, a class could be left without an anchor, or
+            there is no term.
     """
     if bank_push > bank_size:
         raise _error("bank_push", str(bank_push), f"an integer from 1 to {bank_size}")
     if anchors_total is not None and anchors_total < len(class_names):
         raise _error("anchors_total", str(anchors_total), f"an integer of at least {len(class_names)}")
+    if not any(weights.values()):
+        names = ", ".join(f"weight_{name}" for name in weights)
+        raise UserError(f"model.cluster: got only weights of 0, expected one of {names} above 0, or model.cluster=null")
 
 
 def _error(key: str, got: str, expected: str) -> UserError:

@@ -22,7 +22,8 @@ log = logging.getLogger("clusterseg")
 def predicted(parts: Parts, split: str, sinks: Sequence[Sink]) -> PredictionTask:
     """Predict and count every scan of a split, as the dataset yields them at this moment."""
     voter = Voter(parts.networks.networks, parts.views, parts.networks.voxel_size)
-    task = PredictionTask(voter, parts.networks.label_map.num_classes, sinks)
+    modes = max(map(len, parts.data.reader.mode_names().values()), default=0)
+    task = PredictionTask(voter, parts.networks.label_map.num_classes, sinks, modes)
     parts.trainer.validate(task, datamodule=SplitData(parts.data, split), verbose=False)
     return task
 

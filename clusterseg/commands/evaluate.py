@@ -20,6 +20,7 @@ from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.distributed import rank
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
+from clusterseg.metrics import mode_recall
 from clusterseg.predict.metrics import Tally, named
 from clusterseg.predict.packing import LabelWriter, conclude, pack
 from clusterseg.predict.prediction import PredictedScan, Sink
@@ -43,7 +44,8 @@ def evaluate(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     Returns:
         The content of `metrics.json`: miou, miou_present, accuracy, iou by class name, points (labelled), scans; and
         distance (by band), calibration, latency_ms, peak_memory_mib, device, split, tta, checkpoints; with
-        `config.corrupt`, robustness. With `config.compare`, see `compare`.
+        `config.corrupt`, robustness; on streets also mode_recall (recall and points by class and true mode). With
+        `config.compare`, see `compare`.
 
     Raises:
         UserError: A setting or a file is wrong.
@@ -93,6 +95,9 @@ def score(config: DictConfig, checkpoints: Any, run_dir: Path) -> dict[str, Any]
         tally, scans = task.tally_of_all(), gallery.of_all()
         facts = {"split": config.split, "tta": config.tta, "checkpoints": list(networks.paths)}
         result = as_dict(tally, label_map.class_names) | task.cost_of_all() | facts
+        recalls = mode_recall(task.modes_of_all(), label_map.class_names, data.reader.mode_names())
+        if recalls:
+            result["mode_recall"] = recalls
         drawn: dict[str, PredictedScan] = {}
         if names:
             result["robustness"], drawn = under_corruptions(parts, names, config.split, result, baseline)

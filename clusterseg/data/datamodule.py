@@ -64,9 +64,17 @@ class ScanDataModule(pl.LightningDataModule):
         cache: Folder for files derived from the data; None for a folder `.clusterseg` under the reader's `root`, or
             the user's cache folder if that is not writable.
 
+    Attributes:
+        subjects: Whether training samples contain subjects, see `ScanDataset`; set before they are first used, by what
+            asks for them. Other splits contain them where the data set has known subclasses.
+        two_views: Whether training samples contain a second view.
+
     Raises:
         UserError: The label map, the reader's features or a number is invalid.
     """
+
+    subjects = False
+    two_views = False
 
     def __init__(
         self,
@@ -233,7 +241,10 @@ class ScanDataModule(pl.LightningDataModule):
             "max_voxels": self._cap(),
             "transforms": self.transforms,
             "train_on_context": True,
+            "subjects": self.subjects,
+            "two_views": self.two_views,
         }
+        others = {"subjects": bool(self.reader.mode_names())}
         dataset = ScanDataset(
             self.reader,
             "train" if split == "fit" else split,
@@ -242,7 +253,7 @@ class ScanDataModule(pl.LightningDataModule):
             seed=self.seed,
             max_scans=self.max_scans,
             keep_points=self.keep_points,
-            **(training if split == "fit" else {}),
+            **(training if split == "fit" else others),
         )
         if split == "fit":
             dataset.mixes = tuple(mix.bound(self.class_names, partial(self._bank, dataset)) for mix in self.mixes)

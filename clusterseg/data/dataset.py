@@ -12,11 +12,12 @@ from torch.utils.data import Dataset
 
 from clusterseg.data.augment.labelled import LabelledScan, Mix
 from clusterseg.data.augment.partners import partners
-from clusterseg.data.augment.read import all_points, all_targets, labelled
+from clusterseg.data.augment.read import all_labels, all_points, all_targets, labelled
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.reader import Reader, Scan
 from clusterseg.data.sample import Sample, build_sample
 from clusterseg.data.scan import naming
+from clusterseg.data.subjects import subjects_of
 from clusterseg.data.transforms import Transform
 from clusterseg.data.voxelize import VOXEL_SIZE
 from clusterseg.errors import UserError
@@ -26,6 +27,7 @@ logger = logging.getLogger("clusterseg")
 Key: TypeAlias = tuple[int, int, int, int] | tuple[int, int, int] | tuple[int, int] | int
 Points: TypeAlias = Float32[np.ndarray, "points channels"]
 Targets: TypeAlias = Int64[np.ndarray, " points"]
+Drawn: TypeAlias = tuple[Points, Targets | None, Targets | None, int]
 
 
 class ScanDataset(Dataset[Sample]):
@@ -47,6 +49,8 @@ class ScanDataset(Dataset[Sample]):
         mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
         train_on_context: Whether the points of a scan's context are points of the sample, as in training; otherwise
             they only have voxels. See `Scan`.
+        subjects: Whether samples contain the subjects of voxels and points, see `clusterseg.data.subjects`.
+        two_views: Whether samples contain a second view: the same points with other draws of transforms and cap.
 
     Raises:
         UserError: The reader lists no scan, or finds a defect in the data set.
@@ -66,6 +70,8 @@ class ScanDataset(Dataset[Sample]):
         keep_points: bool = False,
         mixes: Sequence[Mix] = (),
         train_on_context: bool = False,
+        subjects: bool = False,
+        two_views: bool = False,
     ) -> None:
         self.reader = reader
         self.split = split
@@ -77,6 +83,8 @@ class ScanDataset(Dataset[Sample]):
         self.keep_points = keep_points
         self.mixes = tuple(mixes)
         self.train_on_context = train_on_context
+        self.subjects = subjects
+        self.two_views = two_views
         self.scan_ids: list[str] = list(reader.scans(split))[:max_scans]
         if not self.scan_ids:
             raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
@@ -101,7 +109,7 @@ class ScanDataset(Dataset[Sample]):
         second, caps = more[:1], [cap for cap in (self.max_voxels, *more[1:]) if cap is not None]
         scan = index % len(self)
         scan_id = self.scan_ids[scan]
-        points, targets, own = self._mixed(epoch, index, *second) if self.mixes else self._plain(scan)
+        points, targets, subjects, own = self._mixed(epoch, index, *second) if self.mixes else self._plain(scan)
         with naming(self.reader.source(scan_id)):
             return build_sample(
                 points,
@@ -113,6 +121,8 @@ class ScanDataset(Dataset[Sample]):
                 rng=np.random.default_rng([self.seed, epoch, index]),
                 keep_points=self.keep_points,
                 num_points=own,
+                subjects=subjects,
+                view_rng=self._stream(epoch, index, 2) if self.two_views else None,
             )
 
     def read(self, index: int) -> Scan:
@@ -131,18 +141,26 @@ class ScanDataset(Dataset[Sample]):
         """
         scan = self._read_for_split(index)
         with naming(self.reader.source(self.scan_ids[index], "labels")):
-            return labelled(scan, self.label_map)
+            return labelled(scan, self.label_map, self._subjects(index, scan))
 
-    def _plain(self, index: int) -> tuple[Points, Targets | None, int]:
-        """Return points as on disk, their train ids or None without labels, and how many are the scan's own."""
+    def _plain(self, index: int) -> Drawn:
+        """Return points as on disk, their train ids (None without labels), subjects, and how many are its own."""
         scan = self._read_for_split(index)
         with naming(self.reader.source(self.scan_ids[index], "labels")):
             targets = all_targets(scan, self.label_map)
         points = all_points(scan)
-        return points, targets, len(points if self.train_on_context else scan.points)
+        own = len(points if self.train_on_context else scan.points)
+        return points, targets, self._subjects(index, scan), own
 
-    def _mixed(self, epoch: int, index: int, second: int | None = None) -> tuple[Points, Targets, int]:
-        """Return points, train ids and number of points of a scan after the mixes, with a second scan if needed.
+    def _subjects(self, index: int, scan: Scan) -> Targets | None:
+        """Return the subject of each point, its context's too; None if nothing asks for them or there are no labels."""
+        if not self.subjects or scan.labels is None:
+            return None
+        scan_id = self.scan_ids[index]
+        return subjects_of(all_labels(scan), self.reader.instance_scope(scan_id), self.reader.modes(scan_id))
+
+    def _mixed(self, epoch: int, index: int, second: int | None = None) -> Drawn:
+        """Return points, train ids, subjects and number of points of a scan after the mixes, with a second if needed.
 
         Mixes use a separate random stream: the transforms draw the same numbers with and without mixes.
         """
@@ -150,10 +168,14 @@ class ScanDataset(Dataset[Sample]):
         scan, other = self.labelled(number), None
         if any(mix.needs_other for mix in self.mixes):
             other = self.labelled(int(partners(self.seed, epoch, len(self))[number]) if second is None else second)
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(1,)))
+        rng = self._stream(epoch, index, 1)
         for mix in self.mixes:
             scan = mix(scan, other, rng)
-        return scan.points, scan.targets, len(scan)
+        return scan.points, scan.targets, scan.subjects, len(scan)
+
+    def _stream(self, epoch: int, index: int, number: int) -> np.random.Generator:
+        """Return a random stream apart from that of the transforms: 1 for mixes, 2 for the second view."""
+        return np.random.default_rng(np.random.SeedSequence([self.seed, epoch, index], spawn_key=(number,)))
 
     def _read_for_split(self, index: int) -> Scan:
         """Read a scan; scans for training and validation must have labels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -90,13 +90,17 @@ class MixtureReader(Reader):
         """Read a scan; the low 16 bits of its labels are raw ids of the mixture's label map."""
         name, _, own = scan_id.partition("/")
         scan = self.parts[name].reader.read(own)
+        context = None if scan.context is None else self._translated(name, scan.context)
+        return replace(self._translated(name, scan), context=context)
+
+    def _translated(self, name: str, scan: Scan) -> Scan:
         if scan.labels is None:
             return scan
         raw = scan.labels.astype(np.int64)
         translated = self._tables[name][raw & 0xFFFF]
         if (translated < 0).any():
             self._part_map(name).to_train(scan.labels)  # raises: it names the ids that are unknown
-        return Scan(scan.points, translated | (raw & ~0xFFFF))
+        return replace(scan, labels=translated | (raw & ~0xFFFF))
 
     def source(self, scan_id: str, what: str = "points") -> str:
         """Return the path of the part's file."""
@@ -112,6 +116,15 @@ class MixtureReader(Reader):
         """Return the subclasses that the part knows."""
         name, _, own = scan_id.partition("/")
         return self.parts[name].reader.modes(own)
+
+    def mode_names(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of the subclasses of the first part that has some."""
+        return next((names for part in self.parts.values() if (names := part.reader.mode_names())), {})
+
+    def instance_scope(self, scan_id: str) -> str:
+        """Return the part's scope, under its name."""
+        name, _, own = scan_id.partition("/")
+        return f"{name}/{self.parts[name].reader.instance_scope(own)}"
 
     def _part_map(self, name: str) -> LabelMap:
         return load_label_map(self.parts[name].label_map)

@@ -103,3 +103,11 @@ class Reader(ABC):
         Subclasses are numbered within their class. Clusters are compared with them at the end of a run.
         """
         return None
+
+    def mode_names(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of the known subclasses by class name; empty if the data set has none."""
+        return {}
+
+    def instance_scope(self, scan_id: str) -> str:
+        """Return what instance numbers are unique in: the scan, or a recording in which things keep their numbers."""
+        return scan_id

@@ -10,7 +10,23 @@ from jaxtyping import Float32, Int32, Int64
 
 from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.data.transforms import Transform
-from clusterseg.data.voxelize import cap_voxels, voxelize
+from clusterseg.data.voxelize import Voxels, cap_voxels, voxelize
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The voxels of a second augmentation of a scan.
+
+    Attributes:
+        coords: Voxel indices x, y, z, each axis from 0.
+        feats: As `Sample.feats`.
+        rows: For each voxel of the sample, the row here of the voxel that holds its first point; -1 if the cap has
+            removed it.
+    """
+
+    coords: Int32[np.ndarray, "view_voxels 3"]
+    feats: Float32[np.ndarray, "view_voxels channels"]
+    rows: Int64[np.ndarray, " voxels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +43,9 @@ class Sample:
         points: x, y, z, remission or other columns of each point as on disk, or None if not requested.
         context: The same columns of the points of other scans, which have voxels but are none of the points; None
             without any, or if not requested.
+        subjects: Subject of the voxel's first point, see `clusterseg.data.subjects`, or None if not requested.
+        point_subjects: Subject of each point, or None.
+        view: The same points in a second augmentation, or None if not requested.
     """
 
     scan_id: str
@@ -37,6 +56,9 @@ class Sample:
     point_targets: Int64[np.ndarray, " points"]
     points: Float32[np.ndarray, "points channels"] | None = None
     context: Float32[np.ndarray, "others channels"] | None = None
+    subjects: Int64[np.ndarray, " voxels"] | None = None
+    point_subjects: Int64[np.ndarray, " points"] | None = None
+    view: View | None = None
 
 
 def build_sample(
@@ -50,6 +72,8 @@ def build_sample(
     rng: np.random.Generator | None = None,
     keep_points: bool = False,
     num_points: int | None = None,
+    subjects: Int64[np.ndarray, " points"] | None = None,
+    view_rng: np.random.Generator | None = None,
 ) -> Sample:
     """Augment, voxelise and cap one scan.
 
@@ -64,6 +88,8 @@ def build_sample(
         rng: The source of every random draw of the transforms and the cap; seed 0 if not given.
         keep_points: Whether the sample contains the points as on disk.
         num_points: The first so many rows are the scan's points, the others its context; None for all.
+        subjects: Subject per point, if something asks for them.
+        view_rng: The source of every random draw of a second view; None for a sample without one.
 
     Raises:
         UserError: See `voxelize`.
@@ -71,14 +97,13 @@ def build_sample(
     if targets is None:
         targets = np.full(len(points), IGNORE_INDEX, np.int64)
     rng = rng or np.random.default_rng(0)
-    augmented = _mend_invalid(points)
-    for transform in transforms:
-        augmented = transform(augmented, rng)
-    voxels = voxelize(augmented, voxel_size)
-    point_targets, own = targets, len(points) if num_points is None else num_points
+    whole = _mend_invalid(points)
+    augmented, voxels = _voxels(whole, voxel_size, transforms, rng)
+    point_targets, point_subjects, own = targets, subjects, len(points) if num_points is None else num_points
     if max_voxels is not None and len(voxels) > max_voxels:
         voxels, stays = cap_voxels(voxels, max_voxels, rng)
         point_targets, points, own = targets[stays], points[stays], int(np.searchsorted(stays, own))
+        point_subjects = None if subjects is None else subjects[stays]
     return Sample(
         scan_id=scan_id,
         coords=voxels.coords,
@@ -88,7 +113,37 @@ def build_sample(
         point_targets=point_targets[:own],
         points=points[:own] if keep_points else None,
         context=points[own:] if keep_points and own < len(points) else None,
+        subjects=None if subjects is None else subjects[voxels.first_point],
+        point_subjects=None if point_subjects is None else point_subjects[:own],
+        view=None if view_rng is None else _view(whole, voxels, voxel_size, max_voxels, transforms, view_rng),
     )
+
+
+def _voxels(
+    points: np.ndarray, voxel_size: float, transforms: Sequence[Transform], rng: np.random.Generator
+) -> tuple[np.ndarray, Voxels]:
+    """Return the augmented points (points, channels) and their voxels."""
+    for transform in transforms:
+        points = transform(points, rng)
+    return points, voxelize(points, voxel_size)
+
+
+def _view(
+    points: np.ndarray,
+    first: Voxels,
+    voxel_size: float,
+    max_voxels: int | None,
+    transforms: Sequence[Transform],
+    rng: np.random.Generator,
+) -> View:
+    """Augment and voxelise the points (points, channels) once more, and find the voxels of `first` in the result."""
+    augmented, voxels = _voxels(points, voxel_size, transforms, rng)
+    rows = voxels.inverse_map
+    if max_voxels is not None and len(voxels) > max_voxels:
+        voxels, stays = cap_voxels(voxels, max_voxels, rng)
+        rows = np.full(len(points), -1, np.int64)
+        rows[stays] = voxels.inverse_map
+    return View(voxels.coords, augmented.take(voxels.first_point, axis=0), rows[first.first_point])
 
 
 def _mend_invalid(points: Float32[np.ndarray, "points channels"]) -> Float32[np.ndarray, "points channels"]:

@@ -92,6 +92,10 @@ class SemanticKittiReader(Reader):
         sequence, frame = scan_id.split("/")
         return f"sequences/{sequence}/predictions/{frame}.label"
 
+    def instance_scope(self, scan_id: str) -> str:
+        """Return the sequence: a thing has one number in all its scans."""
+        return scan_id.split("/")[0]
+
     def source(self, scan_id: str, what: str = "points") -> str:
         """Return the path of the `.bin` or the `.label` file."""
         files = self._files[scan_id]

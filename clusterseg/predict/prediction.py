@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int64
 from torch import Tensor
 
 from clusterseg.data.batch import Batch
+from clusterseg.data.subjects import modes_of
 from clusterseg.distributed import gather_objects
 from clusterseg.errors import UserError
+from clusterseg.metrics import count_modes
 from clusterseg.predict.latency import Cost, summarise
 from clusterseg.predict.left_out import LeftOut
 from clusterseg.predict.metrics import Tally, count, total
@@ -52,14 +54,16 @@ class PredictionTask(pl.LightningModule):
         voter: Predicts the points.
         num_classes: Number of train ids.
         sinks: Called with every scan, in order.
+        modes: Largest number of known subclasses of a class; 0 where the data has none.
     """
 
-    def __init__(self, voter: Voter, num_classes: int, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(self, voter: Voter, num_classes: int, sinks: Sequence[Sink] = (), modes: int = 0) -> None:
         super().__init__()
         self.voter = voter
         self.num_classes = num_classes
         self.sinks = tuple(sinks)
         self.tally = Tally.zero(num_classes)
+        self.mode_counts = torch.zeros(num_classes, modes, 2, dtype=torch.int64)
         self.cost = Cost(torch.device("cpu"))
         self.left_out: list[LeftOut] = []
 
@@ -70,6 +74,11 @@ class PredictionTask(pl.LightningModule):
         self.tally += count(
             vote.predictions, vote.confidence, batch.point_targets, points[:, :3], self.num_classes, batch.num_scans
         )
+        if self.mode_counts.numel() and batch.point_subjects is not None:
+            like = self.mode_counts
+            self.mode_counts = like + count_modes(
+                vote.predictions.cpu(), batch.point_targets.cpu(), modes_of(batch.point_subjects.cpu()), like
+            )
         self._hand_on(batch, vote)
 
     def predict_step(self, batch: Batch | LeftOut, batch_idx: int) -> Tensor:
@@ -100,6 +109,10 @@ class PredictionTask(pl.LightningModule):
     def tally_of_all(self) -> Tally:
         """The counts of all ranks together; every rank must call it."""
         return total(gather_objects(self.tally), self.num_classes)
+
+    def modes_of_all(self) -> Int[Tensor, "classes modes 2"]:
+        """Points and hits of the known subclasses on all ranks; every rank must call it."""
+        return torch.stack(gather_objects(self.mode_counts)).sum(0)
 
     def cost_of_all(self) -> dict[str, object]:
         """Latency and memory over all ranks; every rank must call it."""

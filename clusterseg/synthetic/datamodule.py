@@ -13,7 +13,8 @@ from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.semantickitti import SemanticKittiReader
 from clusterseg.data.sequences import holds_sequences
 from clusterseg.synthetic.generate import ensure_streets
-from clusterseg.synthetic.modes import MODES_FILE, read_modes
+from clusterseg.synthetic.labels import CLASSES
+from clusterseg.synthetic.modes import MODES_FILE, mode_names, read_modes
 from clusterseg.synthetic.recipe import Recipe
 
 
@@ -47,6 +48,7 @@ class StreetsReader(SemanticKittiReader):
         super().__init__(root, protocol, sequences, window)
         self.recipe = Recipe.of(**dict(recipe or {}))
         self.workers = recipe_workers
+        self._modes: dict[Path, dict[int, int] | None] = {}
 
     def scans(self, split: str) -> Sequence[str]:
         """List the scans of a split; see `SemanticKittiReader.scans`.
@@ -73,9 +75,15 @@ class StreetsReader(SemanticKittiReader):
     def modes(self, scan_id: str) -> Mapping[int, int] | None:
         """Return the shape that each instance was drawn as."""
         sequence = Path(self.source(scan_id)).parents[1]
-        if not (sequence / MODES_FILE).is_file():
-            return None
-        return {instance: mode for instance, (_, mode) in read_modes(sequence).items()}
+        if sequence not in self._modes:
+            known = (sequence / MODES_FILE).is_file()
+            entries = read_modes(sequence).items() if known else ()
+            self._modes[sequence] = {instance: mode for instance, (_, mode) in entries} if known else None
+        return self._modes[sequence]
+
+    def mode_names(self) -> Mapping[str, Sequence[str]]:
+        """Return the shapes of each class."""
+        return {name: mode_names(raws[0]) for name, raws in CLASSES.items()}
 
 
 class StreetsDataModule(ScanDataModule):

@@ -1,4 +1,4 @@
-"""The LightningModule of segmentation: a backbone, its losses, and an optional cluster head."""
+"""The LightningModule of segmentation: a backbone, its losses, and an optional head for further losses."""
 
 from __future__ import annotations
 
@@ -14,18 +14,27 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from clusterseg.backbone import Backbone, BackboneOutput
-from clusterseg.cluster import ClusterHead
+from clusterseg.cluster.base import Head, as_output
 from clusterseg.data.batch import Batch
+from clusterseg.data.subjects import modes_of, things_of
 from clusterseg.distributed import mean_over_ranks
 from clusterseg.errors import UserError
 from clusterseg.losses import CrossEntropy
 from clusterseg.metrics import PointConfusion, Scores, scores
 
+#: Inputs that a head may ask for, from the batch; `other` takes a second pass of the network.
+ASKED: dict[str, Callable[[Batch], Tensor]] = {
+    "scans": lambda batch: batch.coords[:, 0],
+    "xyz": lambda batch: batch.feats[:, :3],
+    "things": lambda batch: things_of(_subjects(batch)),
+    "modes": lambda batch: modes_of(_subjects(batch)),
+}
+
 
 class SegmentationTask(pl.LightningModule):
     """Semantic segmentation of lidar scans.
 
-    Losses are computed on voxels, scores on points. The cluster head is used in training only.
+    Losses are computed on voxels, scores on points. The head is used in training only.
 
     Args:
         backbone: The network.
@@ -35,7 +44,7 @@ class SegmentationTask(pl.LightningModule):
         optimizer: Function that builds the optimiser from parameters.
         scheduler: Function that builds the schedule, stepped once per optimiser step, from an optimiser and
             `total_steps=`.
-        cluster: The within-class cluster head, or None for the baseline.
+        cluster: The head, such as the within-class cluster head, or None for the baseline.
         config: The composed configuration, stored in each checkpoint.
         inputs: Input specification of the network as returned by `Inputs.plain`; stored in each checkpoint.
     """
@@ -47,7 +56,7 @@ class SegmentationTask(pl.LightningModule):
         losses: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., LRScheduler] | None = None,
-        cluster: ClusterHead | None = None,
+        cluster: Head | None = None,
         config: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -62,9 +71,8 @@ class SegmentationTask(pl.LightningModule):
         self.train_confusion = PointConfusion(len(class_names))
         self.val_confusion = PointConfusion(len(class_names))
         self.terms: dict[str, Tensor] = {}
-        if cluster is not None:  # its state is identical on all ranks: DDP need not send about 10 MB of bank per step
-            own = [f"cluster.{name}" for name, _ in cluster.named_buffers() if not name.startswith("proj.")]
-            self._ddp_params_and_buffers_to_ignore = own
+        if cluster is not None:
+            self._ddp_params_and_buffers_to_ignore = [f"cluster.{name}" for name in cluster.same_on_all_ranks()]
         self._optimizer, self._scheduler = optimizer, scheduler
         self.lr_factor = 1.0
         self.stored_config = dict(config or {})
@@ -79,7 +87,7 @@ class SegmentationTask(pl.LightningModule):
         """Return the sum of the supervised terms and, if there is a head, of its terms."""
         output = self(batch)
         predictions = output.logits.detach().argmax(1)
-        terms, stats = self.loss_terms(output, batch.targets, predictions)
+        terms, stats = self.loss_terms(output, batch.targets, predictions, self._asked(batch, output))
         self.terms = {name: term.detach() for name, term in terms.items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         means = self._over_ranks({"train/loss": total} | {f"train/loss_{name}": term for name, term in terms.items()})
@@ -91,17 +99,42 @@ class SegmentationTask(pl.LightningModule):
         return total
 
     def loss_terms(
-        self, output: BackboneOutput, targets: Tensor, predictions: Tensor
+        self,
+        output: BackboneOutput,
+        targets: Tensor,
+        predictions: Tensor,
+        asked: Mapping[str, Tensor] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the weighted loss terms and the cluster head's statistics; targets and predictions (voxels,).
+        """Return the weighted loss terms and the head's statistics; targets and predictions (voxels,).
+
+        `asked` holds the further inputs that the head asks for.
 
         On several ranks the mean of each term over the ranks is that of the joint batch (Lovász: with `joint` only).
         """
         terms = {name: loss(output.logits, targets) for name, loss in self.losses.items()}
         if self.cluster is None:
             return terms, {}
-        cluster = self.cluster(output.taps[self.cluster.tap], targets, predictions)
-        return terms | cluster.losses, cluster.stats
+        result = as_output(self.cluster(output.taps[self.cluster.tap], targets, predictions, **(asked or {})))
+        return {**terms, **result.losses}, dict(result.stats)
+
+    def _asked(self, batch: Batch, output: BackboneOutput) -> dict[str, Tensor]:
+        """Return the further inputs that the head asks for."""
+        if self.cluster is None:
+            return {}
+        asked = {name: ASKED[name](batch) for name in sorted(self.cluster.asks - {"other"})}
+        if "other" in self.cluster.asks:
+            asked["other"] = self._second_view(batch, output.taps[self.cluster.tap])
+        return asked
+
+    def _second_view(self, batch: Batch, features: Tensor) -> Tensor:
+        """Return the tapped features of each voxel in the second view; those of the first where it is not there."""
+        assert self.cluster is not None
+        assert batch.view_feats is not None, "the data was built without views"
+        assert batch.view_coords is not None
+        assert batch.view_rows is not None
+        other = self.backbone(batch.view_feats.to(self.dtype), batch.view_coords).taps[self.cluster.tap]
+        there = batch.view_rows >= 0
+        return torch.where(there[:, None], other[batch.view_rows.clamp_min(0)], features)
 
     def _over_ranks(self, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Average each term over the ranks in one small message."""
@@ -175,6 +208,11 @@ class SegmentationTask(pl.LightningModule):
         """Restore the running counts of the epoch."""
         if "train_confusion" in checkpoint:
             self.train_confusion.confmat.copy_(checkpoint["train_confusion"])
+
+
+def _subjects(batch: Batch) -> Tensor:
+    assert batch.subjects is not None, "the data was built without subjects"
+    return batch.subjects
 
 
 def score_table(values: Scores, class_names: Sequence[str]) -> dict[str, Tensor]:

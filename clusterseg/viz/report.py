@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -74,15 +75,20 @@ def cluster_parts(run: Path) -> list[str]:
     picture, table = run / "clusters.png", run / "clusters.json"
     parts = [image(picture.read_bytes(), "cluster centres and subclasses")] if picture.is_file() else []
     if table.is_file():
-        heads = "".join(f"<th>{head}</th>" for head in ("class", "adjusted Rand index", "purity", "of one", "points"))
+        heads = "".join(
+            f"<th>{head}</th>" for head in ("class", "information", "adjusted Rand index", "purity", "of one", "points")
+        )
+        columns = ("beyond", "ari", "purity", "purity_of_one")
         rows = "".join(
-            f"<tr><td>{escape(name)}</td><td>{row['ari']:.3f}</td><td>{row['purity']:.3f}</td>"
-            f"<td>{row['purity_of_one']:.3f}</td><td>{row['points']:,}</td></tr>"
+            f"<tr><td>{escape(name)}</td>"
+            + "".join(f"<td>{row.get(key, math.nan):.3f}</td>" for key in columns)
+            + f"<td>{row['points']:,}</td></tr>"
             for name, row in json.loads(table.read_text()).items()
         )
         parts.append(f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>')
     note = (
-        '<p class="quiet">Subclasses of the training against the known ones; "of one": a single cluster\'s purity.</p>'
+        '<p class="quiet">Subclasses of the training against the known ones. Information: the share known about them, '
+        "less that about the same subclasses permuted over things. Of one: a single cluster's purity.</p>"
     )
     return ["<h2>Clusters of the training</h2>" + note + "".join(parts)] if parts else []
 

@@ -26,7 +26,7 @@ class Chapter:
 
 
 def story(runs: Sequence[History]) -> list[Chapter]:
-    """Return the chapters: scores, losses, classes, clusters, optimisation, machine, and other logged metrics."""
+    """Return the chapters: scores, losses, classes, true modes, clusters, optimisation, machine, and the rest."""
     names = {key for run in runs for key in run.series}
     chapters = [
         _scores(),
@@ -39,6 +39,7 @@ def story(runs: Sequence[History]) -> list[Chapter]:
             ],
             "Validation, over all points; every axis reaches from 0 to 100 %.",
         ),
+        _modes(names),
         _clusters(),
         _subclasses(names),
         Chapter("Optimisation", [_lone("Learning rate", "train/lr"), _gradient_norm(names)]),
@@ -81,6 +82,19 @@ def _losses(names: set[str]) -> Chapter:
     if head:
         charts.append(Chart("Loss of the cluster head, weighted", head))
     return Chapter("Losses", charts)
+
+
+def _modes(names: set[str]) -> Chapter:
+    """Return one chart a class, with a line for each of its known subclasses."""
+    modes: dict[str, dict[str, str]] = {}
+    for key in by_class(names, "val/mode_recall/"):
+        name, _, mode = key.removeprefix("val/mode_recall/").partition("/")
+        modes.setdefault(name, {})[key] = mode
+    return Chapter(
+        "Recall by true mode",
+        [Chart(name, lines, percent=True, whole=True, small=True) for name, lines in modes.items()],
+        "Share of the points of each kind that get their class, at validation.",
+    )
 
 
 def _clusters() -> Chapter:

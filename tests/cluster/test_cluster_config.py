@@ -22,7 +22,7 @@ def test_each_setting_has_one_default_in_the_yaml(compose) -> None:
     settings = {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
     assert settings == {name for name in compose("default") if not name.startswith("_")}
     assert all(parameters[name].default is inspect.Parameter.empty for name in settings)
-    assert ClusterHead.default(8, NAMES, seed=3).seed == 3
+    assert ClusterHead.default(8, NAMES, seed=3).draw.seed == 3
     assert ClusterHead.default(8, NAMES).bank.vectors.shape[1] == compose("default").bank_size
 
 
@@ -34,7 +34,7 @@ def test_default_builds(compose) -> None:
 def test_reference_names_the_rare_classes(compose) -> None:
     head = hydra.utils.instantiate(compose("reference"))(in_channels=232, class_names=NAMES)
     assert head.centers.exists.sum(1).tolist() == [40, 10, 10, 40]
-    assert head.anchors_total == 100
+    assert head.draw.total == 100
 
 
 def test_a_class_can_be_set_on_the_command_line(compose) -> None:

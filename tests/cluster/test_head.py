@@ -66,14 +66,14 @@ def test_losses_and_stats() -> None:
 def slow_step(head: ClusterHead, features, labels, predictions) -> dict[str, float]:
     """The three terms of the next step, class by class and pair by pair, from the head's present state."""
     step = head.step.clone()
-    sample = sample_anchors(labels, predictions, len(NAMES), head.anchors_per_class, None, head.seed, step)
+    sample = sample_anchors(labels, predictions, len(NAMES), head.draw.per_class, None, head.draw.seed, step)
     rows = sample.index[sample.valid]
     x = F.normalize(features[rows].double(), dim=1).numpy()
     centers = head.centers.vectors.double().numpy()
     subclass = np.zeros(len(rows), dtype=int)
     for c in range(len(NAMES)):
         own = labels[rows].numpy() == c
-        plan = slow_sinkhorn(x[own] @ centers[c].T, head.lambda_, 500)
+        plan = slow_sinkhorn(x[own] @ centers[c].T, head.rule.lambda_, 500)
         subclass[own] = c * centers.shape[1] + plan.argmax(1)
     written = head.bank.written.numpy()
     bank = head.bank.vectors.double().numpy()[written]
@@ -87,7 +87,7 @@ def slow_step(head: ClusterHead, features, labels, predictions) -> dict[str, flo
         positives, negatives = subclass[:, None] == ids, subclass[:, None] != ids
         if name == "point_point":
             np.fill_diagonal(positives, False)
-        losses[name] = 0.5 * slow_contrast(x, others, positives, negatives, head.temperature, head.tau_base)
+        losses[name] = 0.5 * slow_contrast(x, others, positives, negatives, head.terms.temperature, head.terms.tau_base)
     return losses
 
 

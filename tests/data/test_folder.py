@@ -126,6 +126,8 @@ def test_what_is_wrong_is_one_message(made: Path) -> None:
     ]:
         with pytest.raises(UserError, match=message):
             module(made, **settings).setup("fit")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"data\.label_map is not set; give the path of a YAML file"):
+        FolderDataModule(made)
     write(made / "train/a.label", np.zeros(299, "<u4"))
     data = module(made)
     data.setup("fit")

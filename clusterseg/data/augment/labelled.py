@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -28,11 +28,13 @@ class LabelledScan:
             NaN where a value is not finite.
         targets: Train id of each point, or `IGNORE_INDEX`.
         instances: Instance number of each point within its class, 0 for none.
+        subjects: See `clusterseg.data.subjects`; None if nothing asks for them.
     """
 
     points: Float32[np.ndarray, "points channels"]
     targets: Int64[np.ndarray, " points"]
     instances: Int64[np.ndarray, " points"]
+    subjects: Int64[np.ndarray, " points"] | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -40,15 +42,17 @@ class LabelledScan:
     def where(self, mask: Bool[np.ndarray, " points"]) -> LabelledScan:
         """Return the points selected by the mask, in order."""
         rows = np.flatnonzero(mask)  # taking rows is several times as fast as a mask on a matrix
-        return LabelledScan(self.points.take(rows, axis=0), self.targets.take(rows), self.instances.take(rows))
+        subjects = None if self.subjects is None else self.subjects.take(rows)
+        points, targets = self.points.take(rows, axis=0), self.targets.take(rows)
+        return LabelledScan(points, targets, self.instances.take(rows), subjects)
 
     def with_points(self, points: Float32[np.ndarray, "points channels"]) -> LabelledScan:
         """Return a scan with the same labels and moved points."""
-        return LabelledScan(points, self.targets, self.instances)
+        return replace(self, points=points)
 
 
 def join(scans: Sequence[LabelledScan]) -> LabelledScan:
-    """Concatenate scans; instances of different scans get different numbers.
+    """Concatenate scans; instances of different scans get different numbers, subjects stay as they are.
 
     Args:
         scans: One or more, with the same channels.
@@ -71,7 +75,15 @@ def join(scans: Sequence[LabelledScan]) -> LabelledScan:
         points=np.concatenate([scan.points for scan in scans]),
         targets=np.concatenate([scan.targets for scan in scans]),
         instances=numbers,
+        subjects=_joined_subjects(scans),
     )
+
+
+def _joined_subjects(scans: Sequence[LabelledScan]) -> Int64[np.ndarray, " points"] | None:
+    """Concatenate the subjects; those of a piece without any, as out of an instance bank, are 0."""
+    if all(scan.subjects is None for scan in scans):
+        return None
+    return np.concatenate([np.zeros(len(scan), np.int64) if scan.subjects is None else scan.subjects for scan in scans])
 
 
 class Mix(ABC):

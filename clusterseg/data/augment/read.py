@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt32
 
 from clusterseg.data.augment.labelled import LabelledScan
 from clusterseg.data.label_map import IGNORE_INDEX, LabelMap
@@ -11,12 +11,13 @@ from clusterseg.data.reader import Scan
 from clusterseg.data.scan import naming
 
 
-def labelled(scan: Scan, label_map: LabelMap) -> LabelledScan:
+def labelled(scan: Scan, label_map: LabelMap, subjects: Int64[np.ndarray, " points"] | None = None) -> LabelledScan:
     """Convert a scan, its context included, to the input of a mix; values that are not finite become NaN.
 
     Args:
         scan: The scan. Without labels every target is `IGNORE_INDEX` and every instance number 0.
         label_map: Raw ids to train ids.
+        subjects: Subject of each point, if something asks for them.
 
     Raises:
         UserError: A label is unknown. The caller adds the file's name.
@@ -26,7 +27,8 @@ def labelled(scan: Scan, label_map: LabelMap) -> LabelledScan:
     points = points if finite.all() else np.where(finite, points, np.float32(np.nan))
     if targets is None:
         return LabelledScan(points, np.full(len(points), IGNORE_INDEX, np.int64), np.zeros(len(points), np.int64))
-    return LabelledScan(points, targets, np.concatenate([_instances(part) for part in _parts(scan)]))
+    instances = np.concatenate([_instances(part) for part in _parts(scan)])
+    return LabelledScan(points, targets, instances, subjects)
 
 
 def all_points(scan: Scan) -> Float32[np.ndarray, "points channels"]:
@@ -52,6 +54,12 @@ def all_targets(scan: Scan, label_map: LabelMap) -> Int64[np.ndarray, " points"]
     with naming("a scan before it"):
         others = ignored if scan.context.labels is None else label_map.to_train(scan.context.labels)
     return np.concatenate([targets, others])
+
+
+def all_labels(scan: Scan) -> UInt32[np.ndarray, " points"]:
+    """Return the raw labels of a scan, then those of its context, 0 where a part has none."""
+    parts = [np.zeros(len(p.points), np.uint32) if p.labels is None else p.labels for p in _parts(scan)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _parts(scan: Scan) -> list[Scan]:

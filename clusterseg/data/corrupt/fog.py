@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,7 +45,7 @@ def fog(scan: LabelledScan, rng: np.random.Generator, severity: int, about: Abou
     nearer = place / np.maximum(distance + spread, distance / 2)
     points[foggy, :3] *= nearer[foggy, None].astype(np.float32)
     targets[foggy] = IGNORE_INDEX
-    return LabelledScan(points, targets, scan.instances)
+    return replace(scan, points=points, targets=targets)
 
 
 def fog_return(

@@ -5,6 +5,8 @@ Constants: the scripts that made SemanticKITTI-C (ldkong1205/Robo3D, `create/sem
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from clusterseg.data.augment.beams import beams_of
@@ -51,7 +53,7 @@ def crosstalk(scan: LabelledScan, rng: np.random.Generator, severity: int, about
     for column in about.lit:
         points[rows, column] = (points[rows, column] + noise[rows, column]).clip(0, 1)
     targets[rows] = IGNORE_INDEX
-    return LabelledScan(points, targets, scan.instances)
+    return replace(scan, points=points, targets=targets)
 
 
 def incomplete_echo(scan: LabelledScan, rng: np.random.Generator, severity: int, about: About) -> LabelledScan:

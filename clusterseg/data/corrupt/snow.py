@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,7 @@ def snow(scan: LabelledScan, rng: np.random.Generator, severity: int, about: Abo
     points[:, column] = np.where(flaky, power, dimmed).clip(0, 1).astype(np.float32)
     points[flaky, :3] *= (nearest[flaky] / distance[flaky])[:, None].astype(np.float32)
     targets[flaky] = IGNORE_INDEX
-    return LabelledScan(points, targets, scan.instances).where(~lost)
+    return replace(scan, points=points, targets=targets).where(~lost)
 
 
 def _flakes(

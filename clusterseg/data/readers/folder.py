@@ -221,13 +221,13 @@ class FolderDataModule(ScanDataModule):
     """A folder of clouds; see `FolderReader` for its settings and `ScanDataModule` for the others.
 
     Raises:
-        UserError: A setting is invalid.
+        UserError: A setting is invalid, or there is no label map.
     """
 
     def __init__(
         self,
         root: str | os.PathLike[str],
-        label_map: str | dict[str, Any],
+        label_map: str | dict[str, Any] | None = None,
         splits: Mapping[Split, str | Sequence[str] | None] | None = None,
         labels: str = "{folder}/{stem}.label",
         label_field: str | None = None,
@@ -238,5 +238,10 @@ class FolderDataModule(ScanDataModule):
         origin: str | Sequence[float] = "auto",
         **settings: Any,
     ) -> None:
+        if label_map is None:
+            raise UserError(
+                "data.label_map is not set; give the path of a YAML file with the ids, names and colours of your "
+                "classes, as data.label_map=classes.yaml; docs/custom.md shows one"
+            )
         reader = FolderReader(root, splits, labels, label_field, columns, format, features, remission, origin)
         super().__init__(reader, label_map, **settings)

@@ -21,10 +21,10 @@ TRAINING = 798
 class WaymoReader(SequenceFolderReader):
     """Reads what a tool writes of Waymo's tfrecords, which need TensorFlow and are not read here.
 
-    IrohXu/waymo_to_semanticKITTI numbers the segments of training and validation through: 0000 to 0797, 0798 to 0999. It
-    keeps both returns of all five lidars in the frame of the vehicle, whose origin is on the road, and labels the top
-    lidar alone; the others get 0, which is ignored. `waymo_to_sem_kitti.py`, which comes with a fork of FRNet, begins
-    validation with 1000 and keeps the top lidar in its own frame. Both keep the labelled frames alone.
+    IrohXu/waymo_to_semanticKITTI numbers the segments of training and validation through: 0000 to 0797, 0798 to 0999.
+    It keeps both returns of all five lidars in the frame of the vehicle, whose origin is on the road, and labels the
+    top lidar alone; the others get 0, which is ignored. `waymo_to_sem_kitti.py`, which comes with a fork of FRNet,
+    begins validation with 1000 and keeps the top lidar in its own frame. Both keep the labelled frames alone.
 
     Sensor: Waymo's own lidars. Frame: that of the tool, in metres, z up. On disk: float32 x, y, z, intensity, which has
     no upper bound; remission here is tanh(intensity), as mmdetection3d takes it. Labels: uint32, raw ids 0..22 in the

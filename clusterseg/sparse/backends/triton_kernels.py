@@ -22,7 +22,7 @@ from triton.runtime.errors import OutOfResources, PTXASError
 from clusterseg.sparse.backends.triton_tuning import Block, Tuner, choices_file, shape_class
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-#: Candidates: few, for each is compiled for every alignment of its channels. The interpreter cannot time, and takes one.
+#: Few candidates, for each is compiled for every alignment of channels. The interpreter cannot time; it takes one.
 BLOCKS = (
     (Block(64, 32, 16, 1, 1),)
     if INTERPRETED

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_scans import NAMES, assert_same, made_scan, untouched
@@ -53,3 +55,13 @@ def test_an_unknown_class() -> None:
         train_ids(["cat", "road", "dog"], NAMES, "some.key")
     with pytest.raises(UserError, match="not bound to a label map"):
         train_ids(["road"], (), "some.key")
+
+
+def test_subjects_stay_as_they_are_and_are_none_where_unknown() -> None:
+    known = replace(SCAN, subjects=np.arange(len(SCAN)) << 8)
+    joined = join([known, SCAN, known.where(SCAN.instances > 3)])
+    expected = [*known.subjects, *[0] * len(SCAN), *known.subjects[SCAN.instances > 3]]
+    assert joined.subjects is not None
+    assert joined.subjects.tolist() == expected
+    assert known.with_points(SCAN.points + 1).subjects is known.subjects
+    assert join([SCAN, SCAN]).subjects is None

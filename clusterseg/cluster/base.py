@@ -1,0 +1,47 @@
+"""The interface of a head: further losses of the training, from features, labels and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """The result of one step of a head."""
+
+    losses: Mapping[str, Tensor]
+    """Weighted terms by name, ready to be added to the total loss."""
+    stats: Mapping[str, Tensor] = field(default_factory=dict)
+    """Detached scalars for logging, as `cluster/<name>`."""
+
+
+class Head(nn.Module):
+    """Base class of heads; it is used in training only and has no part in prediction.
+
+    `forward(features, labels, predictions)` returns the weighted losses by name, or a `HeadOutput`: features (voxels,
+    channels) are those of the network's tap, labels (voxels,) class ids with 255 to ignore, predictions (voxels,) the
+    network's present class ids. The constructor takes `in_channels=` and `class_names=`, and its settings.
+
+    Attributes:
+        tap: Name of the network's features that the head reads; a setting of that name says which.
+        asks: Further inputs, which `forward` gets as keyword arguments (voxels, ...): `scans` the scan within the
+            batch, `xyz` in metres after augmentation, `things` a number of the instance that is unique in the data set
+            (0: none), `modes` its known subclass within the class (-1: none), `other` the features of the same points
+            in a second augmentation of the scans, which costs a second forward pass.
+    """
+
+    tap: str = ""
+    asks: frozenset[str] = frozenset()
+
+    def same_on_all_ranks(self) -> list[str]:
+        """Return the names of buffers that every rank computes alike, so that DDP need not send them."""
+        return []
+
+
+def as_output(result: Any) -> HeadOutput:
+    """Return the result of a head as a `HeadOutput`."""
+    return result if isinstance(result, HeadOutput) else HeadOutput(result)
