@@ -30,4 +30,4 @@ def test_it_adds_its_loss_and_is_dropped_at_the_end(folder: Path) -> None:
 def test_what_is_no_head_is_refused(folder: Path) -> None:
     (folder / "model/cluster/compact.yaml").write_text("_target_: torch.nn.Identity\ntap: decoder\n")
     with pytest.raises(AssertionError, match=r"expected a clusterseg\.Head|takes no such setting"):
-        run(commands("Head")[0], folder)
+        run(commands("Head")[0].replace("run.dir=compact", "run.dir=refused"), folder)

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 MIN_TEMPERATURE = 0.02  # exp(1 / 0.02) summed over a whole bank is still a float32
 NOTHING = 1e-30  # replaces N_i = 0 for an anchor without negatives
 BLOCK = 128  # anchors per block against the whole bank, so that the logits stay in cache
+LONG = 256  # rings longer than this are not copied for each anchor
 
 
 def contrast(
@@ -169,12 +170,20 @@ def _bank_block(
     rows = bank.flatten(0, 1)
     powers = torch.mm(anchors / tau, rows.T, out=buffer[: len(anchors)]).exp_()
     own = torch.arange(len(anchors), device=anchors.device), subclass
+    rings = powers.view(len(anchors), *written.shape)
+    near = rings[own] if written.shape[1] > LONG else None
     if same_class is not None:
         per_class, factor = same_class
         by_class = powers.view(len(anchors), len(written) // per_class, per_class * written.shape[1])
         by_class[own[0], subclass // per_class] *= factor
-    powers.view(len(anchors), *written.shape)[own] = 0
+    rings[own] = 0
     repulsion = (powers @ written.flatten().to(anchors.dtype)).clamp_min(NOTHING)
+    if near is not None:
+        gap = repulsion.log()[:, None] - near.log()
+        pull = gap.sigmoid() * written[subclass]
+        total = pull.sum(1, keepdim=True)
+        rings[own] = -pull * (repulsion[:, None] / total.clamp_min(NOTHING))
+        return (F.softplus(gap) * written[subclass]).sum(1), (powers @ rows) * (total / repulsion[:, None]) / tau
     pushed = powers @ rows / repulsion[:, None]  # unwritten rows are 0 and add nothing
     friends = bank[subclass]
     gap = repulsion.log()[:, None] - torch.einsum("ad,ajd->aj", anchors, friends) / tau

@@ -100,6 +100,24 @@ def test_weighted_negatives_equal_the_sum_written_out(weight: float) -> None:
     assert torch.autograd.gradcheck(lambda a: contrast(a, others.double(), same, weights.double(), 0.1, 2.0), exact)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_long_rings_equal_the_general_contrast(weight: float) -> None:
+    """As of one cluster a class: rings too long to be copied for each anchor, some rows not written."""
+    x, size = unit(20, 6).requires_grad_(), 300
+    bank, written = unit(4, size, 6, seed=2), torch.rand(4, size, generator=torch.Generator().manual_seed(0)) < 0.8
+    bank = torch.where(written[..., None], bank, 0.0)
+    subclass, ids = torch.arange(20) % 4, torch.arange(4).repeat_interleave(size)
+    same, relatives = subclass[:, None] == ids, subclass[:, None] // 2 == ids // 2
+    there = written.flatten()
+    negatives = (~same & there) * torch.where(relatives, weight, 1.0)
+    expected = contrast(x, bank.flatten(0, 1), same & there, negatives, 0.1, 2.0)
+    (grad,) = torch.autograd.grad(expected, x)
+    valid = torch.ones(20, dtype=torch.bool)
+    found = bank_contrast(x, valid, subclass, bank, written, 0.1, 2.0, (2, weight))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.allclose(torch.autograd.grad(found, x)[0], grad, atol=1e-6)
+
+
 def test_neutral_relatives_do_not_repel() -> None:
     """With weight 0 an anchor feels only other classes: alone in its class, it is pulled and not pushed."""
     lone, full = head(same_class_negatives=0.0), head()
