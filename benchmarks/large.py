@@ -18,12 +18,12 @@ from benchmarks.tables import Table
 from clusterseg.backbone import SPVNAS
 from clusterseg.data.batch import Batch, collate
 from clusterseg.data.sample import build_sample
-from clusterseg.predict.blocks import Blocks
+from clusterseg.predict.blocks import SIGHT, Blocks
 from clusterseg.predict.cloud_data import CloudDataset
 from clusterseg.predict.voter import Voter
 
 POINTS = 5_000_000
-LIMIT = 300_000
+LIMIT = 150_000
 VOXEL = 0.05
 #: Metres of overlap whose agreement with the whole cloud is counted, on a cloud that fits; in voxels of this size.
 OVERLAPS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0)
@@ -37,7 +37,7 @@ def run(options: Options) -> list[Table]:
         ["network, way", "voxels", "s", "peak MB", "target"],
         notes=[
             "Copies of a scan in a square, each point moved by up to a metre so that most have a voxel of their own. "
-            f"Blocks of at most {limit:,} voxels, overlap 5 m; read, voxelise, predict, in a process of its own."
+            f"Blocks of at most {limit:,} voxels, overlap 100 voxels; read, voxelise, predict, in a process of its own."
         ],
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def write_cloud(options: Options, points: int, file: Path) -> None:
 def measure(control: str, file: str, limit: int | None) -> tuple[int, float, float]:
     """Voxels, seconds, and peak memory in MB of reading and predicting a file."""
     model, start = network(control).eval(), time.perf_counter()
-    blocks = None if limit is None else Blocks(limit, round(5.0 / VOXEL))
+    blocks = None if limit is None else Blocks(limit, SIGHT)
     dataset = CloudDataset([Path(file)], VOXEL, 1.0, origin="sensor")
     batch = _batch(dataset)
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from benchmarks.tables import Table, machine_line
 
 HEADER = """# What things cost
 
-Made by `python -m benchmarks all --write docs/benchmarks.md`, in less than 12 minutes on two quiet cores; a single
+Made by `python -m benchmarks all --write docs/benchmarks.md`, meant for two quiet cores and 12 minutes; a single
 table is made anew by `python -m benchmarks NAME --write docs/benchmarks.md`. Not to be edited by hand.
 
 - Figures are medians over the rounds of one run. Every case has its turn in each round, and so have two yardsticks: a

@@ -15,6 +15,8 @@ from clusterseg.errors import UserError
 
 #: Borders of blocks lie on multiples of the coarsest stride, so that the coarse voxels of a block are the cloud's.
 COARSEST = 16
+#: How far a trained network looks: with such an overlap blocks gave every label of the whole cloud.
+SIGHT = 100
 
 
 class Block(NamedTuple):
@@ -48,7 +50,7 @@ class Blocks:
 
         Args:
             voxels: See `Blocks`; None for whole clouds.
-            overlap: In metres.
+            overlap: In metres; None for `SIGHT` voxels.
             voxel_size: Edge of a voxel in metres.
 
         Raises:
@@ -57,9 +59,11 @@ class Blocks:
         if voxels is None:
             return None
         if isinstance(voxels, bool) or not isinstance(voxels, int) or voxels < 1000:
-            raise UserError(f"block_voxels={voxels}: expected a whole number from 1000, such as 300000, or null")
+            raise UserError(f"block_voxels={voxels}: expected a whole number from 1000, such as 150000, or null")
+        if overlap is None:
+            return cls(voxels, SIGHT)
         if isinstance(overlap, bool) or not isinstance(overlap, int | float) or not 0 <= overlap < 1000:
-            raise UserError(f"overlap={overlap}: expected metres from 0 to 1000, such as 5")
+            raise UserError(f"overlap={overlap}: expected metres from 0 to 1000, such as 5, or null")
         return cls(voxels, round(overlap / voxel_size))
 
     def divide(self, coords: Int[Tensor, "voxels 4"]) -> Iterator[Block]:

@@ -181,3 +181,9 @@ def test_the_command_predicts_in_blocks(tiny_run: Path, tmp_path: Path) -> None:
     config.block_voxels = 2000
     with pytest.raises(UserError, match="made with other blocks"):
         predict(config, tmp_path)
+
+
+def test_settings() -> None:
+    assert Blocks.of(None, None, 0.05) is None
+    assert Blocks.of(150_000, None, 0.05) == Blocks(150_000, 100)
+    assert Blocks.of(150_000, 5, 0.2) == Blocks(150_000, 25)
