@@ -72,7 +72,7 @@ def coordinate_step(xyz: Float64[np.ndarray, "points 3"]) -> float:
 def lies_on_zero(xyz: Float64[np.ndarray, "points 3"]) -> bool:
     """Whether heights appear to be relative to the ground, not to the sensor."""
     z = xyz[np.isfinite(xyz).all(1), 2]
-    return bool(len(z) > 1000 and abs(np.percentile(z, 5)) < 0.15 and np.percentile(z, 95) > 1)
+    return len(z) > 1000 and bool(abs(np.percentile(z, 5)) < 0.15 and np.percentile(z, 95) > 1)
 
 
 def _around_sensor(xyz: Float64[np.ndarray, "points 3"], middle: Float64[np.ndarray, " 2"], ground: float) -> bool:
