@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that run tests; each takes up to 2 GB.
 PROCESSES ?= 2
 
-.PHONY: demo test lint docs setup clean
+.PHONY: demo test test-slow lint docs setup clean
 
 setup: .venv/installed
 
@@ -27,6 +27,9 @@ demo: setup
 # By file, for fixtures of a module are built once; the slowest files start first, see tests/conftest.py.
 test: setup
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow -n $(PROCESSES) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -142,6 +142,7 @@ def test_resuming_with_and_without_it_are_told(folder: Path, tmp_path: Path, cap
     assert "averaging_state" in checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 def test_with_the_cluster_head(folder: Path, tmp_path: Path) -> None:
     model = ["model=spvnas_cluster", "model.cluster.ramp_steps=2", f"model.backbone.control={folder / 'net.config'}"]
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"

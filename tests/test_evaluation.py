@@ -124,7 +124,7 @@ def test_train_split_is_every_scan_without_augmentation(tiny_run: Path, tmp_path
     assert evaluate(evaluating(tiny_run, "split=all"), tmp_path / "all")["scans"] == 7
 
 
-@pytest.mark.parametrize("scans", [3, 1])
+@pytest.mark.parametrize("scans", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_two_ranks_count_every_scan_once(tiny_run: Path, tmp_path: Path, scans: int) -> None:
     alone = evaluate(evaluating(tiny_run, f"+data.max_scans={scans}"), tmp_path / "alone")
     command = [sys.executable, "evaluate.py", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", "trainer=ddp_cpu"]

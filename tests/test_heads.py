@@ -107,6 +107,7 @@ def test_samples_hold_what_the_head_asks_for_and_nothing_else(
     assert (sample.subjects is not None, sample.view is not None) == served
 
 
+@pytest.mark.slow
 def test_four_steps_are_two_and_two_with_every_input_asked_for(folder: Path, tmp_path: Path) -> None:
     """Cells, things and the second view come from the data: they must be those of an uninterrupted run."""
     asking = ("model.cluster.views=2", "model.cluster.anchors_from=things", "model.cluster.ramp_steps=0")

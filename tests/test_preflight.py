@@ -303,8 +303,8 @@ def test_help_and_configuration_are_shown(
     said = capsys.readouterr().out
     assert "on_nan: stop" in said
     assert "ramp_steps: 500" in said, "the values of the choices made"
-    # Hydra does not break a list of choices, and there are many models and recipes.
-    lists = ("model: ", "experiment/recipe: ")
+    # Hydra does not break a list of choices, and there are many models, recipes and data sets.
+    lists = ("model: ", "experiment/recipe: ", "data: ", "data/label_map: ")
     assert max(len(line) for line in said.splitlines() if not line.startswith(lists)) <= 125
 
 

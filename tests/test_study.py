@@ -146,7 +146,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path: Path, stub: Path) 
     assert len(read_results(plan, tmp_path / "out")) == 6
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_a_killed_queue_goes_on_to_the_same_results(plan: Plan, stub: Path, tmp_path: Path, number: int) -> None:
     code = f"""
 import sys

@@ -220,6 +220,7 @@ def test_another_division_within_an_epoch_is_refused(tmp_path: Path, root: Path,
         train(configure("train", *settings(tmp_path, root, "ckpt=last", change)), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_ranks_take_as_many_steps(tmp_path: Path, root: Path) -> None:
     """Ranks of unequal steps would wait for each other forever."""
     ranks = ("trainer=ddp_cpu", "trainer.max_epochs=1", "logger=none")

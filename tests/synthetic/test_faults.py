@@ -25,7 +25,7 @@ def undisturbed(tmp_path_factory):
     return digest(write_streets(tmp_path_factory.mktemp("undisturbed") / "set", MORE, quiet=True))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_half_way_and_run_again(tmp_path, undisturbed, workers):
     out = tmp_path / "set"
     process = subprocess.Popen(command(out, MORE, f"workers={workers}"), stderr=subprocess.DEVNULL)

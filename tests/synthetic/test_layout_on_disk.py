@@ -113,6 +113,7 @@ def test_the_bytes_depend_on_the_recipe_alone(streets, tmp_path):
     assert other_bytes[name] != digest(streets)[name]
 
 
+@pytest.mark.slow
 def test_all_classes_occur_in_a_small_set(tmp_path):
     recipe = Recipe(scans=3, seed=1, sequences=tuple(range(11)), azimuths=400, period=5.0)
     root = write_streets(tmp_path, recipe, quiet=True)
