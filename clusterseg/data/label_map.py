@@ -12,7 +12,7 @@ import yaml
 from jaxtyping import Int16, Int64, Integer, UInt8, UInt32
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clusterseg.data.label_mapping import RawId, expand
+from clusterseg.data.label_mapping import RawId, expand, first_mistake
 from clusterseg.errors import UserError
 from clusterseg.files import CONF
 
@@ -121,10 +121,8 @@ def load_label_map(source: str | Path | Mapping[str, Any]) -> LabelMap:
     try:
         checked = _Table.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"{where}: {key or 'the table'}: {first['msg'].lower()}, got {str(first['input'])[:60]}; expected name, "
+            f"{where}: {first_mistake(error, 'the table')}; expected name, "
             "ignored (raw ids), and classes as NAME: {id: 10, also: [252], colour: [100, 150, 245]}"
         ) from None
     return _build(checked, where)

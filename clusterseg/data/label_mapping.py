@@ -27,6 +27,13 @@ class _Mapping(BaseModel):
     classes: dict[str, list[RawId]]
 
 
+def first_mistake(error: ValidationError, whole: str) -> str:
+    """Return the first mistake that was found in a table: its key (`whole` for the table itself), and what was got."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key or whole}: {first['msg'].lower()}, got {str(first['input'])[:60]}"
+
+
 def expand(mapping: Mapping[str, Any], where: str, load: Callable[[str], LabelMap]) -> dict[str, Any]:
     """Return the label map that a mapping describes, as a table that stands on its own.
 
@@ -45,10 +52,8 @@ def expand(mapping: Mapping[str, Any], where: str, load: Callable[[str], LabelMa
     try:
         checked = _Mapping.model_validate(dict(mapping))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"{where}: {key or 'the mapping'}: {first['msg'].lower()}, got {str(first['input'])[:60]}; expected name, "
+            f"{where}: {first_mistake(error, 'the mapping')}; expected name, "
             "of and onto (label maps), ignored (raw ids), and classes as NAME: [raw ids]"
         ) from None
     target = load(checked.onto)

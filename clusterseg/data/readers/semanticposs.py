@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from clusterseg.config.signatures import checked
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.readers.sequence_folders import SequenceFolderReader, Split
 
 SPLITS: dict[str, tuple[str, ...]] = {"train": ("00", "01", "03", "04", "05"), "val": ("02",), "test": ()}
 
 
-@checked("data")
 class SemanticPossReader(SequenceFolderReader):
     """Reads SemanticPOSS.
 
@@ -34,13 +32,6 @@ class SemanticPossReader(SequenceFolderReader):
     Raises:
         UserError: A list is invalid.
     """
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        sequences: Mapping[Split, Sequence[int | str] | None] | None = None,
-    ) -> None:
-        super().__init__(root, sequences)
 
     def has_split(self, split: str) -> bool:
         """Return whether sequences are listed for the split."""

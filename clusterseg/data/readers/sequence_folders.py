@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, UInt32
 
+from clusterseg.config.signatures import checked
 from clusterseg.data.readers.paired import Pair, PairedReader
 from clusterseg.data.readers.records import read_records
 from clusterseg.data.scan import read_scan
@@ -18,6 +19,7 @@ from clusterseg.data.sequences import find_sequences, list_scans, sequence_names
 Split = Literal["train", "val", "test"]
 
 
+@checked("data")
 class SequenceFolderReader(PairedReader):
     """Reads sequences of `.bin` and `.label` files; a subclass states the splits and the scale of the remission.
 

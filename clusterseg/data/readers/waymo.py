@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from clusterseg.config.signatures import checked
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.readers.sequence_folders import SequenceFolderReader, Split
 
@@ -17,7 +16,6 @@ from clusterseg.data.readers.sequence_folders import SequenceFolderReader, Split
 TRAINING = 798
 
 
-@checked("data")
 class WaymoReader(SequenceFolderReader):
     """Reads what a tool writes of Waymo's tfrecords, which need TensorFlow and are not read here.
 
@@ -38,13 +36,6 @@ class WaymoReader(SequenceFolderReader):
     Raises:
         UserError: A list is invalid.
     """
-
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        sequences: Mapping[Split, Sequence[int | str] | None] | None = None,
-    ) -> None:
-        super().__init__(root, sequences)
 
     def default_sequences(self, split: str, present: Sequence[str]) -> Sequence[str]:
         """Return the sequences of a whole conversion; there are no others for test."""

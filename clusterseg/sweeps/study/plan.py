@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Plan:
     seeds: tuple[int, ...]
     common: tuple[str, ...] = ()
     endpoint: str = "val/miou"
-    also: tuple[str, ...] = field(default=())
+    also: tuple[str, ...] = ()
 
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, seed by seed, so that a study cut short has whole pairs.
@@ -140,12 +140,15 @@ def read_plan(study: str) -> Plan:
         raise UserError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
     arms = {name: tuple(settings) for name, settings in file.arms.items()}
     return Plan(
-        path.stem, file.question, file.baseline, arms, tuple(file.seeds), tuple(file.common), file.endpoint, _all(file)
+        path.stem,
+        file.question,
+        file.baseline,
+        arms,
+        tuple(file.seeds),
+        tuple(file.common),
+        file.endpoint,
+        tuple(file.also),
     )
-
-
-def _all(file: _File) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(file.also))
 
 
 def _first(error: ValidationError) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def run_study(plan: Plan, place: Workplace, arms: Sequence[str] | None = None) -
     waiting = [cell for cell in cells if cell.name not in done]
     console = Console(stderr=True)
     console.print(f"study {plan.name}: {len(cells)} runs, {len(cells) - len(waiting)} finished before")
-    progress = _Progress(console, len(waiting), place.at_once)
+    progress = _Progress(console, len(waiting))
     running: list[_Running] = []
     failed: list[str] = []
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -133,7 +133,7 @@ def _forget_other(folder: Path, cell: Cell) -> None:
 
 def _finish(run: _Running, plan: Plan, place: Workplace) -> Result | None:
     folder = _folder(run.cell, place)
-    seconds = _note_time(run, folder)
+    seconds = round(_note_time(run, folder), 1)
     outcome = read_outcome(folder)
     if run.process.returncode != 0 or outcome is None or outcome.state != "finished":
         return None
@@ -146,7 +146,6 @@ def _finish(run: _Running, plan: Plan, place: Workplace) -> Result | None:
     result = Result(
         cell.arm, cell.seed, cell.hash, cell.settings, metrics, curve, curve[-1][0], seconds, place.threads, versions
     )
-    result = replace(result, seconds=round(result.seconds, 1))
     result.write(place.out)
     return result
 
@@ -183,8 +182,8 @@ def _seconds(folder: Path) -> float:
 class _Progress:
     """One line a run, with the time left at the pace so far."""
 
-    def __init__(self, console: Console, count: int, at_once: int) -> None:
-        self.console, self.count, self.done, self.at_once = console, count, 0, at_once
+    def __init__(self, console: Console, count: int) -> None:
+        self.console, self.count, self.done = console, count, 0
         self.start = time.monotonic()
 
     def tell(self, cell: Cell, result: Result | None, endpoint: str, folder: Path) -> None:
