@@ -133,6 +133,10 @@ class KernelMap:
         return swapped
 
 
+#: Half of the offsets of a 3x3x3 kernel; the others are their mirror images.
+HALF = ((0, 0, 1), *((dx, dy, dz) for dx, dy in ((0, 1), (1, -1), (1, 0), (1, 1)) for dz in (-1, 0, 1)))
+
+
 def submanifold_map(keys: Int[Tensor, " voxels"], stride: int) -> KernelMap:
     """Map of a 3x3x3 submanifold convolution over sorted keys.
 
@@ -165,9 +169,15 @@ def _mirrored_map(found: dict[tuple[int, int, int], tuple[Tensor, Tensor]], num:
     counts = hits.sum(1).tolist()
     out_rows = hits.nonzero()[:, 1]
     in_rows = torch.stack([found[d][0] for d in order])[hits]
-    ins, outs = list(in_rows.split(counts)), list(out_rows.split(counts))
-    pairs: list[tuple[Tensor, Tensor]] = [(in_rows[:0], out_rows[:0])] * 27
-    for (dx, dy, dz), i, o in zip(order, ins, outs, strict=True):
+    parts = zip(in_rows.split(counts), out_rows.split(counts), strict=True)
+    return mirrored_map(dict(zip(order, parts, strict=True)), num)
+
+
+def mirrored_map(found: dict[tuple[int, int, int], tuple[Tensor, Tensor]], num: int) -> KernelMap:
+    """Make the map of `num` voxels from the pairs (input, output) under thirteen offsets and their mirror images."""
+    empty = next(iter(found.values()))[0][:0]
+    pairs = [(empty, empty)] * 27
+    for (dx, dy, dz), (i, o) in found.items():
         index = (dx + 1) + 3 * (dy + 1) + 9 * (dz + 1)
         pairs[index], pairs[26 - index] = (i, o), (o, i)
     return KernelMap(

@@ -38,6 +38,7 @@ class Backend(ABC):
 #: The class of each engine, in a module of its name that is imported when it is first asked for.
 BACKENDS = {
     "native": "NativeBackend",
+    "compiled": "CompiledBackend",
     "triton": "TritonBackend",
     "torchsparse": "TorchSparseBackend",
     "spconv": "SpconvBackend",
