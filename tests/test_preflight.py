@@ -57,7 +57,7 @@ WRONG = [
     ("trainer.devices=0", ["trainer.devices=0", "1 or more"]),
     ("trainer=cpu trainer.precision=16-mixed", ["trainer.precision=16-mixed", "bf16-mixed"]),
     ("trainer.precision=64-true", ["trainer.precision=64-true", "32-true"]),
-    ("sparse.backend=triton", ["sparse.backend=triton", "needs a GPU", "sparse.backend=native"]),
+    ("sparse.backend=triton", ["sparse.backend=triton", "needs a GPU", "sparse.backend=auto"]),
     ("trainer.max_epochs=0", ["trainer.max_epochs=0", "1 or more"]),
     ("trainer.max_epochs=-1", ["max_epochs=-1", "no end"]),
     ("trainer.limit_train_batches=-2", ["trainer.limit_train_batches=-2", "0 or more"]),
@@ -313,5 +313,5 @@ def test_what_is_not_deterministic_is_told() -> None:
     assert "not held to it" not in statement("cuda", "native", 1)
     for engine in ("triton", "torchsparse", "spconv"):
         assert f"not held to it: sparse.backend={engine}" in statement("cuda", engine, 1)
-    assert "sparse.backend=triton" in statement("cuda", "auto", 1), "auto takes it"
+    assert "not held to it" not in statement("cuda", "auto", 1), "auto takes the native one"
     assert "NCCL" in statement("cuda", "native", 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -68,6 +69,9 @@ def test_what_is_inside(wheel: Path) -> None:
     networks = {path.relative_to(ROOT).as_posix() for path in (ROOT / "clusterseg/pretrained").iterdir()}
     assert networks and networks <= set(names)
     assert "clusterseg/py.typed" in names
+    engine = {"clusterseg/sparse/backends/libcompiled.so"} & set(names)
+    assert bool(engine) == (shutil.which("cc") is not None)
+    assert wheel.name.endswith("-any.whl") == (not engine), "a compiled library belongs to a platform"
     assert any(name.startswith("hydra_plugins/") for name in names)
     assert any(name.endswith(".html") for name in names)
     outside = {name.split("/")[0] for name in names} - {"clusterseg", "hydra_plugins"}

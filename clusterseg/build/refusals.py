@@ -130,6 +130,6 @@ def _engine(name: str, on_cpu: bool) -> Iterator[str]:
     if name not in ENGINES:
         yield f"sparse.backend={name}: no such engine{nearest(name, ENGINES)}; choose one of {', '.join(ENGINES)}"
     elif name in CUDA_ENGINES and on_cpu:
-        yield f"sparse.backend={name} needs a GPU; on the CPU use sparse.backend=native, or auto"
+        yield f"sparse.backend={name} needs a GPU; on the CPU use sparse.backend=auto"
     elif name in CUDA_ENGINES and find_spec(name) is None:
         yield f"sparse.backend={name}: the package {name} is not installed; install it, or use sparse.backend=native"

@@ -25,8 +25,6 @@ def statement(device: str, engine: str, ranks: int) -> str:
     """
     if device == "cpu":
         return "deterministic: the same command on the same number of threads gives the same bits"
-    if engine == "auto":
-        engine = "triton"
     apart = [ENGINES[engine]] if engine in ENGINES else []
     if ranks > 1:
         apart.append("sums over ranks, where NCCL may choose another order on another machine")

@@ -34,11 +34,15 @@ typedef void chunk_function(const float *const *, const float *const *, int64_t,
 #define NAMED(name) name##_plain
 #define TARGET
 #define LANES 4
+#if defined(__aarch64__)
+#define BLOCK 6
+#else
 #define BLOCK 2
+#endif
 #define HALF 2
 #include "compiled_loops.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CLUSTERSEG_PLAIN)
 #define NAMED(name) name##_avx2
 #define TARGET __attribute__((target("avx2,fma")))
 #define LANES 8
@@ -57,7 +61,7 @@ typedef void chunk_function(const float *const *, const float *const *, int64_t,
 static run_function *run = run_plain;
 static chunk_function *chunk = chunk_plain;
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CLUSTERSEG_PLAIN)
 __attribute__((constructor)) static void choose(void)
 {
     __builtin_cpu_init();
@@ -163,6 +167,12 @@ static float *pack(const float *weight, int64_t offsets, int64_t c_in, int64_t c
                 to[(d / WIDTH * c_in + c) * WIDTH + d % WIDTH] = transposed ? from[d * c_in + c] : from[c * c_out + d];
     }
     return packed;
+}
+
+/* Counted up with every change of a function's arguments. */
+int clusterseg_interface(void)
+{
+    return 1;
 }
 
 /* output[o] = sum over pairs (i, o, k) of feats[i] @ weight[k] (+ bias, then ReLU).

@@ -1,4 +1,4 @@
-"""The engine in C, for CPUs: no gathered row and no product is written to memory. Built on install where a compiler is."""
+"""The engine in C, for CPUs: neither gathered rows nor products are written to memory. Built on install where cc is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from clusterseg.errors import UserError
 from clusterseg.sparse.backends.native import NativeBackend
@@ -19,6 +20,8 @@ from clusterseg.sparse.kernel_map import HALF, KernelMap, mirrored_map
 from clusterseg.sparse.workspace import Workspace
 
 LIBRARY = Path(__file__).with_name("libcompiled.so")
+#: Of the functions in compiled.c; a library of another number was built from other sources.
+INTERFACE = 1
 
 
 class CompiledBackend(NativeBackend):
@@ -78,17 +81,29 @@ class CompiledBackend(NativeBackend):
 
 
 @cache
+def is_built() -> bool:
+    """Whether the library is there and can be used."""
+    try:
+        _library()
+    except UserError:
+        return False
+    return True
+
+
+@cache
 def _library() -> ctypes.CDLL:
     """The library, loaded once.
 
     Raises:
-        UserError: It is not there, or cannot be loaded.
+        UserError: It is not there, cannot be loaded, or was built from other sources.
     """
     try:
         library = ctypes.CDLL(str(LIBRARY))
-    except OSError as error:
+        if library.clusterseg_interface() != INTERFACE:
+            raise OSError("it was built from other sources")
+    except (OSError, AttributeError) as error:
         raise UserError(
-            f"sparse.backend=compiled: {LIBRARY} cannot be loaded ({error}); install clusterseg anew where a C compiler "
+            f"sparse.backend=compiled: {LIBRARY} cannot be used ({error}); install clusterseg anew where a C compiler "
             "(cc) is, or take sparse.backend=native"
         ) from None
     pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
@@ -155,6 +170,7 @@ class _Convolution(torch.autograd.Function):
         return _convolve(feats, weight, kernel_map)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         feats, weight = ctx.saved_tensors
         kernel_map: KernelMap = ctx.kernel_map

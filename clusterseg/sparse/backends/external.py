@@ -61,8 +61,8 @@ def require_cuda(name: str, tensor: Tensor, reason: str) -> None:
     """
     if tensor.device.type != "cuda":
         raise UserError(
-            f"sparse.backend={name} on {tensor.device.type}: {reason}; use sparse.backend=native there, or auto, which "
-            "takes the engine that fits the device"
+            f"sparse.backend={name} on {tensor.device.type}: {reason}; use sparse.backend=auto, which takes "
+            "the engine that fits the device"
         )
 
 

@@ -1,0 +1,52 @@
+"""Build hook: compiles the CPU's engine where a C compiler is. Without one the package works as well, more slowly.
+
+`CC` names another compiler; `CLUSTERSEG_COMPILED=0` leaves the engine out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDER = "clusterseg/sparse/backends"
+FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-pthread")
+
+
+class CompiledEngine(BuildHookInterface[Any]):
+    """Adds the library to a wheel; an editable install finds it in the source tree."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and name the platform in the wheel's tag if this was possible."""
+        folder = Path(self.root, FOLDER)
+        reason = build(folder)
+        if reason is not None:
+            self.app.display_warning(f"without the compiled engine for CPUs: {reason}")
+            return
+        build_data["artifacts"].append(f"{FOLDER}/libcompiled.so")
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+
+
+def build(folder: Path) -> str | None:
+    """Compile `compiled.c` of a folder into `libcompiled.so` beside it; return why not, or None."""
+    library, made = folder / "libcompiled.so", folder / f"libcompiled.{os.getpid()}"
+    library.unlink(missing_ok=True)
+    compiler = shutil.which(os.environ.get("CC") or "cc")
+    if os.environ.get("CLUSTERSEG_COMPILED") == "0":
+        return "CLUSTERSEG_COMPILED=0"
+    if os.name != "posix" or compiler is None:
+        return "no C compiler (cc) found"
+    done = subprocess.run(
+        [compiler, *FLAGS, "-o", str(made), str(folder / "compiled.c")], capture_output=True, text=True
+    )
+    if done.returncode:
+        made.unlink(missing_ok=True)
+        return f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
+    made.replace(library)
+    return None
