@@ -8,7 +8,7 @@ PROCESSES ?= 2
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml hatch_build.py $(wildcard clusterseg/sparse/backends/compiled*.[ch])
+.venv/installed: pyproject.toml hatch_build.py $(wildcard clusterseg/compiled/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $(PYTHON) is older than 3.10; run: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: Python's venv is missing; on Debian and Ubuntu run: sudo apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,6 @@
-"""Build hook: compiles the CPU's engine where a C compiler is. Without one the package works as well, more slowly.
+"""Build hook: compiles the parts in C where a C compiler is. Without one the package works as well, more slowly.
 
-`CC` names another compiler; `CLUSTERSEG_COMPILED=0` leaves the engine out.
+`CC` names another compiler; `CLUSTERSEG_COMPILED=0` leaves them out.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FOLDER = "clusterseg/sparse/backends"
+FOLDER = "clusterseg/compiled"
+LIBRARY = "libclusterseg.so"
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-pthread")
 
 
-class CompiledEngine(BuildHookInterface[Any]):
+class CompiledParts(BuildHookInterface[Any]):
     """Adds the library to a wheel; an editable install finds it in the source tree."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -26,25 +27,24 @@ class CompiledEngine(BuildHookInterface[Any]):
         folder = Path(self.root, FOLDER)
         reason = build(folder)
         if reason is not None:
-            self.app.display_warning(f"without the compiled engine for CPUs: {reason}")
+            self.app.display_warning(f"without the compiled parts for CPUs: {reason}")
             return
-        build_data["artifacts"].append(f"{FOLDER}/libcompiled.so")
+        build_data["artifacts"].append(f"{FOLDER}/{LIBRARY}")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
 def build(folder: Path) -> str | None:
-    """Compile `compiled.c` of a folder into `libcompiled.so` beside it; return why not, or None."""
-    library, made = folder / "libcompiled.so", folder / f"libcompiled.{os.getpid()}"
+    """Compile the C files of a folder into the library beside them; return why not, or None."""
+    library, made = folder / LIBRARY, folder / f"{LIBRARY}.{os.getpid()}"
     library.unlink(missing_ok=True)
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if os.environ.get("CLUSTERSEG_COMPILED") == "0":
         return "CLUSTERSEG_COMPILED=0"
     if os.name != "posix" or compiler is None:
         return "no C compiler (cc) found"
-    done = subprocess.run(
-        [compiler, *FLAGS, "-o", str(made), str(folder / "compiled.c")], capture_output=True, text=True
-    )
+    sources = sorted(str(path) for path in folder.glob("*.c"))
+    done = subprocess.run([compiler, *FLAGS, "-o", str(made), *sources], capture_output=True, text=True)
     if done.returncode:
         made.unlink(missing_ok=True)
         return f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"

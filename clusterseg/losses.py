@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int64, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 
+from clusterseg import compiled
 from clusterseg.config.signatures import checked
 from clusterseg.data.label_map import IGNORE_INDEX
 from clusterseg.distributed import all_gather_rows, is_distributed, mean_over_ranks
@@ -119,19 +120,11 @@ class _CpuLovasz(torch.autograd.Function):
         errors.scatter_(1, targets[:, None], 1 - errors.gather(1, targets[:, None]))
         errors = errors.T.contiguous()
         present = torch.bincount(targets, minlength=len(errors)).nonzero()[:, 0].tolist()
-        ranks = np.arange(1, len(rows) + 1, dtype=np.float32)
-
-        def loss_of(c: int) -> float:
-            # The bits of floats above 0 are in the order of the floats; 1-d integers are sorted by their digits.
-            order = errors[c].view(torch.int32).neg().sort().indices
-            return _one_class(errors[c].numpy(), (targets == c).numpy(), order.numpy(), ranks)
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            total = sum(pool.map(loss_of, present))  # errors are now the gradient
+        total = (_compiled_classes if compiled.is_built() else _all_classes)(errors, targets, present)
         absent = [c for c in range(len(errors)) if c not in present]
         errors[absent] = 0
         share = 1 / max(len(present), 1)
-        gradient = torch.zeros_like(probabilities).index_copy_(0, rows, errors.mul_(share).T)
+        gradient = torch.zeros_like(probabilities).index_copy_(0, rows, errors.mul_(share).T.contiguous())
         ctx.save_for_backward(gradient)
         return probabilities.new_tensor(total * share)
 
@@ -139,6 +132,26 @@ class _CpuLovasz(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad, None, None
+
+
+def _compiled_classes(errors: Tensor, targets: Tensor, present: list[int]) -> float:
+    """As `_all_classes`, in C."""
+    losses = torch.zeros(len(present), dtype=torch.float64)
+    compiled.call("lovasz", errors, targets, torch.tensor(present), losses, len(present), errors.shape[1])
+    return float(losses.sum())
+
+
+def _all_classes(errors: Tensor, targets: Tensor, present: list[int]) -> float:
+    """Sum of the losses of the classes that are present; replaces their errors by the gradient."""
+    ranks = np.arange(1, errors.shape[1] + 1, dtype=np.float32)
+
+    def loss_of(c: int) -> float:
+        # The bits of floats above 0 are in the order of the floats; 1-d integers are sorted by their digits.
+        order = errors[c].view(torch.int32).neg().sort().indices
+        return _one_class(errors[c].numpy(), (targets == c).numpy(), order.numpy(), ranks)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return sum(pool.map(loss_of, present))
 
 
 def _one_class(

@@ -24,24 +24,24 @@ def hook() -> ModuleType:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with a small source and an old library."""
-    (tmp_path / "compiled.c").write_text("int one(void) { return 1; }\n")
-    (tmp_path / "libcompiled.so").write_text("old")
+    (tmp_path / "one.c").write_text("int one(void) { return 1; }\n")
+    (tmp_path / "libclusterseg.so").write_text("old")
     return tmp_path
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_it_compiles(hook: ModuleType, folder: Path) -> None:
     assert hook.build(folder) is None
-    assert (folder / "libcompiled.so").read_bytes()[1:4] == b"ELF"
-    assert {path.name for path in folder.iterdir()} == {"compiled.c", "libcompiled.so"}
+    assert (folder / "libclusterseg.so").read_bytes()[1:4] == b"ELF"
+    assert {path.name for path in folder.iterdir()} == {"one.c", "libclusterseg.so"}
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_a_compiler_that_fails(hook: ModuleType, folder: Path) -> None:
-    (folder / "compiled.c").write_text("no C at all\n")
+    (folder / "one.c").write_text("no C at all\n")
     reason = hook.build(folder)
     assert reason is not None and "failed: " in reason
-    assert [path.name for path in folder.iterdir()] == ["compiled.c"], "an old library is not left either"
+    assert [path.name for path in folder.iterdir()] == ["one.c"], "an old library is not left either"
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,4 @@ def test_it_is_left_out(
 ) -> None:
     monkeypatch.setenv(key, value)
     assert hook.build(folder) == reason
-    assert [path.name for path in folder.iterdir()] == ["compiled.c"]
+    assert [path.name for path in folder.iterdir()] == ["one.c"]

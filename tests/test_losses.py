@@ -7,8 +7,16 @@ import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
 
+from clusterseg import compiled
 from clusterseg.errors import UserError
-from clusterseg.losses import CrossEntropy, LovaszSoftmax, cross_entropy, lovasz_softmax
+from clusterseg.losses import (
+    CrossEntropy,
+    LovaszSoftmax,
+    _all_classes,
+    _compiled_classes,
+    cross_entropy,
+    lovasz_softmax,
+)
 
 CASES = ["P2_C19_0", "P50_C19_1", "P1000_C19_2", "P5000_C19_3", "P300_C5_4", "P700_C19_5"]
 TERMS = [CrossEntropy(), LovaszSoftmax()]
@@ -32,6 +40,7 @@ def slow_lovasz(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return sum(losses) / len(losses)
 
 
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("case", CASES)
 def test_golden_lovasz(case: str, shared) -> None:
     golden = np.load(shared / "golden" / "lovasz.npz")
@@ -43,6 +52,37 @@ def test_golden_lovasz(case: str, shared) -> None:
     print(f"{case}: value off by {value_error:.1e}, gradient by {grad_error:.1e}")
     assert value_error <= 1e-6
     assert grad_error <= 1e-6
+
+
+@pytest.mark.skipif(not compiled.is_built(), reason="the parts in C were not built: no C compiler")
+@pytest.mark.parametrize("points", [1, 2, 60, 70_000])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_lovasz_loss_in_c_equals_that_in_numpy(points: int, threads: int) -> None:
+    generator = torch.Generator().manual_seed(points)
+    targets = torch.randint(0, 6, (points,), generator=generator)
+    errors = torch.rand(7, points, generator=generator) ** 6
+    errors[0, : points // 3] = 0.25  # ties stay in the order of the voxels in C
+    errors[1, : points // 5] = -1e-7  # 1 - p where rounding left p above 1
+    present = targets.unique().tolist()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = [(fill(copy := errors.clone(), targets, present), copy) for fill in (_compiled_classes, _all_classes)]
+    finally:
+        torch.set_num_threads(before)
+    (loss, gradient), (want_loss, want_gradient) = found
+    assert loss == pytest.approx(want_loss, rel=1e-6)
+    distinct = slice(2, 7)
+    torch.testing.assert_close(gradient[distinct], want_gradient[distinct], rtol=0, atol=1e-8)
+    assert torch.equal(gradient[6], errors[6]), "a class that is absent is left alone"
+
+
+@pytest.fixture(params=[True, False], ids=["in C", "in numpy"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to the loss on a CPU."""
+    if request.param and not compiled.is_built():
+        pytest.skip("the parts in C were not built: no C compiler")
+    monkeypatch.setattr(compiled, "is_built", lambda: request.param)
 
 
 @pytest.mark.parametrize("points", [1, 2, 60, 300])

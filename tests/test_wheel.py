@@ -69,7 +69,7 @@ def test_what_is_inside(wheel: Path) -> None:
     networks = {path.relative_to(ROOT).as_posix() for path in (ROOT / "clusterseg/pretrained").iterdir()}
     assert networks and networks <= set(names)
     assert "clusterseg/py.typed" in names
-    engine = {"clusterseg/sparse/backends/libcompiled.so"} & set(names)
+    engine = {"clusterseg/compiled/libclusterseg.so"} & set(names)
     assert bool(engine) == (shutil.which("cc") is not None)
     assert wheel.name.endswith("-any.whl") == (not engine), "a compiled library belongs to a platform"
     assert any(name.startswith("hydra_plugins/") for name in names)

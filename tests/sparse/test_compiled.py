@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,14 +12,15 @@ import torch
 from scenes import SCENES, coarse_coords, scene, street, tensor_at
 from slow_convolution import KINDS, dense_convolve
 
+from clusterseg import compiled
 from clusterseg.errors import UserError
 from clusterseg.sparse import Conv3d, Workspace, sparse_tensor
-from clusterseg.sparse.backends import compiled, get_backend
+from clusterseg.sparse.backends import get_backend
 from clusterseg.sparse.backends.native import NativeBackend
 from clusterseg.sparse.kernel_map import submanifold_map
 
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra", "-Werror")
-SOURCE = compiled.LIBRARY.with_name("compiled.c")
+SOURCES = sorted(str(path) for path in compiled.LIBRARY.parent.glob("*.c"))
 
 needs_library = pytest.mark.skipif(not compiled.is_built(), reason="the compiled engine was not built: no C compiler")
 
@@ -32,12 +32,12 @@ def variant(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         compiler = shutil.which("cc")
         if compiler is None:
             pytest.skip("no C compiler")
-        library = tmp_path / "libcompiled.so"
-        subprocess.run([compiler, *FLAGS, "-DCLUSTERSEG_PLAIN", "-o", str(library), str(SOURCE)], check=True)
+        library = tmp_path / "libclusterseg.so"
+        subprocess.run([compiler, *FLAGS, "-DCLUSTERSEG_PLAIN", "-o", str(library), *SOURCES], check=True)
         monkeypatch.setattr(compiled, "LIBRARY", library)
-        compiled._library.cache_clear()
+        compiled.library.cache_clear()
     yield request.param
-    compiled._library.cache_clear()
+    compiled.library.cache_clear()
 
 
 @needs_library
@@ -158,8 +158,8 @@ def test_other_types_go_to_the_native_engine() -> None:
 
 
 @pytest.mark.parametrize("fault", ["absent", "not a library", "of other sources"])
-def test_a_library_that_cannot_be_used(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = tmp_path / "libcompiled.so"
+def test_alibrary_that_cannot_be_used(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = tmp_path / "libclusterseg.so"
     if fault == "not a library":
         library.write_text("x")
     if fault == "of other sources":
@@ -168,19 +168,19 @@ def test_a_library_that_cannot_be_used(fault: str, tmp_path: Path, monkeypatch: 
         shutil.copy(compiled.LIBRARY, library)
         monkeypatch.setattr(compiled, "INTERFACE", -1)
     monkeypatch.setattr(compiled, "LIBRARY", library)
-    for cached in (compiled._library, compiled.is_built):
+    for cached in (compiled.library, compiled.is_built):
         cached.cache_clear()
     try:
-        with pytest.raises(UserError, match=r"sparse\.backend=compiled: .*libcompiled\.so cannot be used .*=native"):
+        with pytest.raises(UserError, match=r"sparse\.backend=compiled: .*libclusterseg\.so cannot be used .*=native"):
             get_backend("compiled")
         assert not compiled.is_built()
     finally:
-        for cached in (compiled._library, compiled.is_built):
+        for cached in (compiled.library, compiled.is_built):
             cached.cache_clear()
 
 
 @needs_library
 def test_no_memory_is_an_error() -> None:
-    with pytest.raises(MemoryError, match="scratch"):
-        compiled._check(1)
-    assert isinstance(compiled._library(), ctypes.CDLL)
+    keys = torch.arange(3)
+    with pytest.raises(MemoryError, match="no scratch memory for lovasz"):
+        compiled.call("lovasz", torch.zeros(0), keys, keys, torch.zeros(1), 1, 2**50)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from clusterseg.compiled import is_built
 from clusterseg.sparse.backends import Backend, get_backend
-from clusterseg.sparse.backends.compiled import is_built
 from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.workspace import Workspace
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,16 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from clusterseg.errors import UserError
+from clusterseg.compiled import call, library
 from clusterseg.sparse.backends.native import NativeBackend
 from clusterseg.sparse.coords import key_offset
 from clusterseg.sparse.kernel_map import HALF, KernelMap, mirrored_map
 from clusterseg.sparse.workspace import Workspace
-
-LIBRARY = Path(__file__).with_name("libcompiled.so")
-#: Of the functions in compiled.c; a library of another number was built from other sources.
-INTERFACE = 1
-
 
 class CompiledBackend(NativeBackend):
     """As the native engine for float32 on a CPU, up to the order of sums; all else goes to the native engine.
@@ -32,7 +25,7 @@ class CompiledBackend(NativeBackend):
     """
 
     def __init__(self) -> None:
-        _library()
+        library()
 
     def build_map(self, keys: Int[Tensor, " voxels"], stride: int) -> KernelMap:
         """As `submanifold_map`, by walking along the sorted keys instead of searching in them."""
@@ -42,8 +35,7 @@ class CompiledBackend(NativeBackend):
         steps = torch.tensor([key_offset(*(d * stride for d in offset)) for offset in HALF])
         ins, outs = torch.empty(2, len(HALF), num, dtype=torch.int64).unbind()
         counts = torch.empty_like(steps)
-        tensors = keys.contiguous(), steps, ins, outs, counts
-        _check(_library().clusterseg_map(*(t.data_ptr() for t in tensors), len(HALF), num, torch.get_num_threads()))
+        call("map", keys.contiguous(), steps, ins, outs, counts, len(HALF), num)
         found = zip(HALF, ins, outs, counts.tolist(), strict=True)
         return mirrored_map({offset: (i[:count], o[:count]) for offset, i, o, count in found}, num)
 
@@ -80,39 +72,6 @@ class CompiledBackend(NativeBackend):
         return _convolve(feats, weight, kernel_map, bias, relu)
 
 
-@cache
-def is_built() -> bool:
-    """Whether the library is there and can be used."""
-    try:
-        _library()
-    except UserError:
-        return False
-    return True
-
-
-@cache
-def _library() -> ctypes.CDLL:
-    """The library, loaded once.
-
-    Raises:
-        UserError: It is not there, cannot be loaded, or was built from other sources.
-    """
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        if library.clusterseg_interface() != INTERFACE:
-            raise OSError("it was built from other sources")
-    except (OSError, AttributeError) as error:
-        raise UserError(
-            f"sparse.backend=compiled: {LIBRARY} cannot be used ({error}); install clusterseg anew where a C compiler "
-            "(cc) is, or take sparse.backend=native"
-        ) from None
-    pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
-    library.clusterseg_convolve.argtypes = [pointer] * 7 + [size] * 5 + [number] * 4
-    library.clusterseg_map.argtypes = [pointer] * 5 + [size] * 2 + [number]
-    library.clusterseg_weight_gradient.argtypes = [pointer] * 6 + [size] * 5 + [number]
-    return library
-
-
 def _fits(feats: Tensor, weight: Tensor) -> bool:
     cpu = feats.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return cpu and feats.dtype == weight.dtype == torch.float32
@@ -122,8 +81,7 @@ def _pairs(kernel_map: KernelMap) -> list[Any]:
     """The pairs as the library takes them: rows, where each offset begins, offsets, and the centre or -1."""
     starts = (ctypes.c_int64 * (len(kernel_map.counts) + 1))(0, *accumulate(kernel_map.counts))
     center = -1 if kernel_map.center is None else kernel_map.center
-    rows = kernel_map.in_rows.data_ptr(), kernel_map.out_rows.data_ptr()
-    return [*rows, starts, len(kernel_map.counts), center, kernel_map.num_out]
+    return [kernel_map.in_rows, kernel_map.out_rows, starts, len(kernel_map.counts), center, kernel_map.num_out]
 
 
 def _convolve(
@@ -142,24 +100,16 @@ def _convolve(
     output = feats.new_empty(kernel_map.num_out, c_out)
     mirrored = backwards and kernel_map.center is not None
     shift = None if bias is None else bias.contiguous()
-    pointers = feats.data_ptr(), weight.data_ptr(), None if shift is None else shift.data_ptr(), output.data_ptr()
-    flags = int(backwards), int(mirrored), int(relu), torch.get_num_threads()
-    _check(_library().clusterseg_convolve(*pointers, *_pairs(kernel_map), c_in, c_out, *flags))
+    flags = int(backwards), int(mirrored), int(relu)
+    call("convolve", feats, weight, shift, output, *_pairs(kernel_map), c_in, c_out, *flags)
     return output
 
 
 def _weight_gradient(feats: Tensor, grad: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     feats = feats.contiguous()
     output = torch.empty(weight.shape)
-    pointers = feats.data_ptr(), grad.data_ptr(), output.data_ptr()
-    shape = weight.shape[1:]
-    _check(_library().clusterseg_weight_gradient(*pointers, *_pairs(kernel_map), *shape, torch.get_num_threads()))
+    call("weight_gradient", feats, grad, output, *_pairs(kernel_map), *weight.shape[1:])
     return output
-
-
-def _check(failed: int) -> None:
-    if failed:
-        raise MemoryError("the compiled engine found no memory for its scratch rows")
 
 
 class _Convolution(torch.autograd.Function):

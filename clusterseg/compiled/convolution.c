@@ -3,28 +3,18 @@
  * Plain C with the vector extensions of GCC and Clang, called through ctypes; float32, row-major. The sums of an output
  * row run over the kernel offsets in order, and over the channels within an offset, whatever the number of threads.
  */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdlib.h>
+#include "work.h"
+
 #include <string.h>
 
 #define WIDTH 16        /* columns of a panel: one vector of AVX-512, two of AVX2, four of NEON */
 #define TILE_ROWS 512   /* output rows whose sums stay in cache */
 #define CHUNK_PAIRS 64 /* pairs summed in registers before they are added to a weight's gradient */
-#define MAX_THREADS 256
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t panels_of(int64_t channels) { return (channels + WIDTH - 1) / WIDTH; }
-
-static void *scratch(int64_t floats)
-{
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, (size_t)(floats > 0 ? floats : WIDTH) * sizeof(float)) ? NULL : memory;
-}
 
 typedef void run_function(const float *, const int64_t *, const int64_t *, int64_t, int64_t, const float *, float *,
                           int64_t, int64_t);
@@ -40,7 +30,7 @@ typedef void chunk_function(const float *const *, const float *const *, int64_t,
 #define BLOCK 2
 #endif
 #define HALF 2
-#include "compiled_loops.h"
+#include "loops.h"
 
 #if defined(__x86_64__) && !defined(CLUSTERSEG_PLAIN)
 #define NAMED(name) name##_avx2
@@ -48,14 +38,14 @@ typedef void chunk_function(const float *const *, const float *const *, int64_t,
 #define LANES 8
 #define BLOCK 6
 #define HALF 4
-#include "compiled_loops.h"
+#include "loops.h"
 
 #define NAMED(name) name##_avx512
 #define TARGET __attribute__((target("avx512f,avx512vl,avx512dq,fma")))
 #define LANES 16
 #define BLOCK 12
 #define HALF 8
-#include "compiled_loops.h"
+#include "loops.h"
 #endif
 
 static run_function *run = run_plain;
@@ -75,46 +65,13 @@ __attribute__((constructor)) static void choose(void)
 }
 #endif
 
-/* Pieces of work, taken by some threads one after the other. */
-typedef struct work {
-    void (*piece)(struct work *, int64_t index, float *memory);
-    int64_t pieces, memory;
-    atomic_int_fast64_t next;
-    atomic_int failed;
+typedef struct {
     const float *feats, *weight, *bias, *grad;
     float *output;
-    const int64_t *in_rows, *out_rows, *starts, *keys, *steps;
-    int64_t *found_in, *found_out, *counts;
+    const int64_t *in_rows, *out_rows, *starts;
     int64_t offsets, center, rows, c_in, c_out, block;
     int relu;
-} work;
-
-static void *take(void *argument)
-{
-    work *job = argument;
-    float *memory = scratch(job->memory);
-    if (!memory) {
-        atomic_store(&job->failed, 1);
-        return NULL;
-    }
-    for (int64_t i; (i = atomic_fetch_add(&job->next, 1)) < job->pieces;) job->piece(job, i, memory);
-    free(memory);
-    return NULL;
-}
-
-static int share(work *job, int threads)
-{
-    pthread_t others[MAX_THREADS];
-    int started = 0;
-    atomic_init(&job->next, 0);
-    atomic_init(&job->failed, 0);
-    threads = (int)smaller(smaller(threads, job->pieces), MAX_THREADS);
-    for (; started < threads - 1; started++)
-        if (pthread_create(&others[started], NULL, take, job)) break;
-    take(job);
-    for (int t = 0; t < started; t++) pthread_join(others[t], NULL);
-    return atomic_load(&job->failed);
-}
+} convolution;
 
 /* First pair of [start, stop) whose output row is at least `row`. */
 static int64_t first_pair(const int64_t *out_rows, int64_t start, int64_t stop, int64_t row)
@@ -127,8 +84,9 @@ static int64_t first_pair(const int64_t *out_rows, int64_t start, int64_t stop, 
     return start;
 }
 
-static void convolve_tile(work *job, int64_t index, float *sums)
+static void convolve_tile(const void *given, int64_t index, float *sums)
 {
+    const convolution *job = given;
     const int64_t first = index * TILE_ROWS, last = smaller(first + TILE_ROWS, job->rows);
     const int64_t panels = panels_of(job->c_out), width = panels * WIDTH;
     memset(sums, 0, (size_t)((last - first) * width) * sizeof(float));
@@ -169,12 +127,6 @@ static float *pack(const float *weight, int64_t offsets, int64_t c_in, int64_t c
     return packed;
 }
 
-/* Counted up with every change of a function's arguments. */
-int clusterseg_interface(void)
-{
-    return 1;
-}
-
 /* output[o] = sum over pairs (i, o, k) of feats[i] @ weight[k] (+ bias, then ReLU).
  *
  * Pairs lie in order of k, those of k in [starts[k], starts[k + 1]), by output row within k. Under `center` (or -1) every
@@ -186,11 +138,11 @@ int clusterseg_convolve(const float *feats, const float *weight, const float *bi
 {
     float *packed = pack(weight, offsets, c_in, c_out, transposed, mirrored);
     if (!packed) return 1;
-    work job = {.piece = convolve_tile, .pieces = (rows + TILE_ROWS - 1) / TILE_ROWS,
-                .memory = TILE_ROWS * panels_of(c_out) * WIDTH, .feats = feats, .weight = packed, .bias = bias,
-                .output = output, .in_rows = in_rows, .out_rows = out_rows, .starts = starts, .offsets = offsets,
-                .center = center, .rows = rows, .c_in = c_in, .c_out = c_out, .relu = relu};
-    const int failed = share(&job, threads);
+    const convolution job = {.feats = feats, .weight = packed, .bias = bias, .output = output, .in_rows = in_rows,
+                             .out_rows = out_rows, .starts = starts, .offsets = offsets, .center = center,
+                             .rows = rows, .c_in = c_in, .c_out = c_out, .relu = relu};
+    const int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    const int failed = share_work(convolve_tile, &job, tiles, TILE_ROWS * panels_of(c_out) * WIDTH, threads);
     free(packed);
     return failed;
 }
@@ -201,7 +153,7 @@ typedef struct {
     int64_t pairs;
 } rows_of_chunk;
 
-static void look_up(const work *job, int dense, int64_t first, int64_t stop, int64_t c, int64_t channels,
+static void look_up(const convolution *job, int dense, int64_t first, int64_t stop, int64_t c, int64_t channels,
                     rows_of_chunk *found)
 {
     found->pairs = smaller(CHUNK_PAIRS, stop - first);
@@ -215,8 +167,9 @@ static void look_up(const work *job, int dense, int64_t first, int64_t stop, int
 }
 
 /* The gradient of `block` input channels of one weight. */
-static void weight_piece(work *job, int64_t index, float *memory)
+static void weight_piece(const void *given, int64_t index, float *memory)
 {
+    const convolution *job = given;
     const int64_t blocks = (job->c_in + job->block - 1) / job->block;
     const int64_t k = index / blocks, c = index % blocks * job->block, channels = smaller(job->block, job->c_in - c);
     const int64_t panels = panels_of(job->c_out), width = panels * WIDTH;
@@ -224,7 +177,7 @@ static void weight_piece(work *job, int64_t index, float *memory)
     const int64_t start = dense ? 0 : job->starts[k], stop = dense ? job->rows : job->starts[k + 1];
     float *padded = memory + job->block * width;
     rows_of_chunk chunks[2];
-    memset(memory, 0, (size_t)job->memory * sizeof(float));
+    memset(memory, 0, (size_t)((job->block + CHUNK_PAIRS) * width) * sizeof(float));
     if (stop > start) look_up(job, dense, start, stop, c, channels, &chunks[0]);
     for (int64_t p = start, turn = 0; p < stop; p += CHUNK_PAIRS, turn = !turn) {
         rows_of_chunk *now = &chunks[turn];
@@ -246,36 +199,9 @@ int clusterseg_weight_gradient(const float *feats, const float *grad, float *out
                                int64_t rows, int64_t c_in, int64_t c_out, int threads)
 {
     const int64_t width = panels_of(c_out) * WIDTH, block = 96;
-    work job = {.piece = weight_piece, .pieces = offsets * ((c_in + block - 1) / block),
-                .memory = (block + CHUNK_PAIRS) * width, .feats = feats, .grad = grad, .output = output,
-                .in_rows = in_rows, .out_rows = out_rows, .starts = starts, .offsets = offsets, .center = center,
-                .rows = rows, .c_in = c_in, .c_out = c_out, .block = block};
-    return share(&job, threads);
-}
-
-/* Under one offset, the pairs of voxels whose keys differ by its step: two pointers walk along the sorted keys. */
-static void map_piece(work *job, int64_t k, float *memory)
-{
-    (void)memory;
-    const int64_t *keys = job->keys, step = job->steps[k];
-    int64_t *in_rows = job->found_in + k * job->rows, *out_rows = job->found_out + k * job->rows;
-    int64_t count = 0;
-    for (int64_t row = 0, other = 0; row < job->rows; row++) {
-        while (other < job->rows && keys[other] < keys[row] + step) other++;
-        if (other == job->rows) break;
-        if (keys[other] == keys[row] + step) {
-            in_rows[count] = other;
-            out_rows[count++] = row;
-        }
-    }
-    job->counts[k] = count;
-}
-
-/* Pairs under each of some offsets: in_rows and out_rows are (offsets, rows), of which counts[k] entries are written. */
-int clusterseg_map(const int64_t *keys, const int64_t *steps, int64_t *in_rows, int64_t *out_rows, int64_t *counts,
-                   int64_t offsets, int64_t rows, int threads)
-{
-    work job = {.piece = map_piece, .pieces = offsets, .keys = keys, .steps = steps, .found_in = in_rows,
-                .found_out = out_rows, .counts = counts, .rows = rows};
-    return share(&job, threads);
+    const convolution job = {.feats = feats, .grad = grad, .output = output, .in_rows = in_rows, .out_rows = out_rows,
+                             .starts = starts, .offsets = offsets, .center = center, .rows = rows, .c_in = c_in,
+                             .c_out = c_out, .block = block};
+    const int64_t pieces = offsets * ((c_in + block - 1) / block);
+    return share_work(weight_piece, &job, pieces, (block + CHUNK_PAIRS) * width, threads);
 }

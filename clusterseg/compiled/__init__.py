@@ -1,0 +1,61 @@
+"""The parts in plain C, for CPUs, called through `ctypes`. Built on install where a C compiler is; all work without."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clusterseg.errors import UserError
+
+LIBRARY = Path(__file__).with_name("libclusterseg.so")
+#: Of the functions in C; a library of another number was built from other sources.
+INTERFACE = 1
+
+
+@cache
+def is_built() -> bool:
+    """Whether the library is there and can be used."""
+    try:
+        library()
+    except UserError:
+        return False
+    return True
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The library, loaded once.
+
+    Raises:
+        UserError: It is not there, cannot be loaded, or was built from other sources.
+    """
+    try:
+        loaded = ctypes.CDLL(str(LIBRARY))
+        if loaded.clusterseg_interface() != INTERFACE:
+            raise OSError("it was built from other sources")
+    except (OSError, AttributeError) as error:
+        raise UserError(
+            f"sparse.backend=compiled: {LIBRARY} cannot be used ({error}); install clusterseg anew where a C compiler "
+            "(cc) is, or take sparse.backend=native"
+        ) from None
+    pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    loaded.clusterseg_convolve.argtypes = [pointer] * 7 + [size] * 5 + [number] * 4
+    loaded.clusterseg_weight_gradient.argtypes = [pointer] * 6 + [size] * 5 + [number]
+    loaded.clusterseg_map.argtypes = [pointer] * 5 + [size] * 2 + [number]
+    loaded.clusterseg_lovasz.argtypes = [pointer] * 4 + [size] * 2 + [number]
+    return loaded
+
+
+def call(name: str, *arguments: object) -> None:
+    """Call a function of the library with tensors (contiguous, on the CPU) and numbers, on PyTorch's number of threads.
+
+    Raises:
+        MemoryError: There is no scratch memory.
+    """
+    given = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
+    if getattr(library(), f"clusterseg_{name}")(*given, torch.get_num_threads()):
+        raise MemoryError(f"no scratch memory for {name} in C")
