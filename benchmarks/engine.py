@@ -11,6 +11,7 @@ from benchmarks.measure import CPU, interleave, without_bfloat16
 from benchmarks.options import Options
 from benchmarks.scans import Voxels, scan
 from benchmarks.tables import Table, percent
+from clusterseg.compiled import is_built
 from clusterseg.sparse import Grid, Workspace, sparse_tensor
 from clusterseg.sparse.backends import get_backend
 from clusterseg.sparse.kernel_map import KernelMap
@@ -65,28 +66,34 @@ def error(got: tuple[Tensor, ...], want: tuple[Tensor, ...]) -> float:
 def _convolutions(options: Options, voxels: Voxels) -> Table:
     kernel_map = finest_map(voxels)
     pairs, cases, missing = pairs_of(kernel_map), {}, without_bfloat16()
+    kinds = [("native", torch.float32)]
+    kinds += [("compiled", torch.float32)] * is_built() + [("native", torch.bfloat16)] * (missing is None)
     for channels in CHANNELS:
-        for dtype in (torch.float32, torch.bfloat16)[: 1 if missing else 2]:
-            cases[channels, dtype] = Case("native", dtype, channels, kernel_map)
+        for engine, dtype in kinds:
+            cases[channels, engine, dtype] = Case(engine, dtype, channels, kernel_map)
     calls: dict[str, Callable[[], object]] = {}
-    for (channels, dtype), case in cases.items():
-        calls |= {f"{channels} {dtype} forward": case.forward_only, f"{channels} {dtype} step": case.step}
+    for key, case in cases.items():
+        calls |= {f"{key} forward": case.forward_only, f"{key} step": case.step}
     times = interleave(calls, options.rounds_of(), quick=options.quick)
     table = Table(
         f"A 3x3x3 convolution on {voxels.name} ({len(voxels):,} voxels, {pairs / len(voxels):.2f} pairs a voxel)",
-        ["channels, type", "forward ms", "step ms", "forward of the float32 floor", "step of it", "error"],
-        notes=[times.note(), "Kernel maps are built before. Error: against float32, output and both gradients."],
+        ["channels, engine, type", "forward ms", "step ms", "forward of the float32 floor", "step of it", "error"],
+        notes=[
+            times.note(),
+            "Kernel maps are built before. Error: against native in float32, output and both gradients.",
+        ],
     )
     table.notes += [] if missing is None else [missing]
-    for (channels, dtype), case in cases.items():
-        name, flop = f"{channels} {dtype}", 2.0 * pairs * channels**2
+    for key, case in cases.items():
+        channels, engine, dtype = key
+        name, flop = str(key), 2.0 * pairs * channels**2
         table.add(
-            f"{channels}, {str(dtype)[6:]}",
+            f"{channels}, {engine}, {str(dtype)[6:]}",
             1e3 * times.median(f"{name} forward"),
             1e3 * times.median(f"{name} step"),
             percent(times.share(f"{name} forward", flop)),
             percent(times.share(f"{name} step", 3 * flop)),
-            f"{error(case.step(), cases[channels, torch.float32].step()):.1e}",
+            f"{error(case.step(), cases[channels, 'native', torch.float32].step()):.1e}",
         )
     return table
 
@@ -104,11 +111,11 @@ def map_builders(voxels: Voxels, device: torch.device = CPU) -> dict[str, Callab
     """What a forward pass builds before it can multiply."""
     voxels = voxels.to(device)
 
-    def grid() -> Grid:
-        return sparse_tensor(voxels.feats, voxels.coords)[0].grid
+    def grid(engine: str = "auto") -> Grid:
+        return sparse_tensor(voxels.feats, voxels.coords, engine)[0].grid
 
-    def all_maps() -> None:
-        found = grid()
+    def all_maps(engine: str = "auto") -> None:
+        found = grid(engine)
         for stride in STRIDES:
             found.submanifold(stride)
         for stride in STRIDES[:-1]:
@@ -118,4 +125,5 @@ def map_builders(voxels: Voxels, device: torch.device = CPU) -> dict[str, Callab
         "keys and their order": grid,
         "and the map of the finest level": lambda: grid().submanifold(1),
         "and the maps of all five levels": all_maps,
+        "the same by the native engine": lambda: all_maps("native"),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from benchmarks.evaluation import label as engine_label
 from benchmarks.evaluation import where
 from benchmarks.measure import in_child, interleave, peak_memory_mb, without_bfloat16
 from benchmarks.options import Options, shared_folder
@@ -13,14 +14,17 @@ from benchmarks.steps import LARGE, SMALL, forward_flop, head_of, network, train
 from benchmarks.tables import Table, percent
 
 WHOLE, COARSE, GOLDEN = "whole", "coarse", "golden"
-#: Network, input, with the head, type of autocast, target.
-CASES: tuple[tuple[str, str, bool, str, str], ...] = (
-    (LARGE, WHOLE, False, "float32", "at least 62 % of the floor"),
-    (LARGE, WHOLE, True, "float32", ""),
-    (LARGE, WHOLE, False, "bfloat16", ""),
-    (SMALL, COARSE, False, "float32", "at least 50 % of the floor"),
-    (SMALL, COARSE, True, "float32", ""),
-    (LARGE, GOLDEN, False, "float32", "peak of at most 1,500 MB"),
+Case = tuple[str, str, bool, str, str, str]
+#: Network, input, with the head, type of autocast, engine, target.
+CASES: tuple[Case, ...] = (
+    (LARGE, WHOLE, False, "float32", "auto", "at least 62 % of the floor"),
+    (LARGE, WHOLE, False, "float32", "native", ""),
+    (LARGE, WHOLE, True, "float32", "auto", ""),
+    (LARGE, WHOLE, False, "bfloat16", "auto", ""),
+    (SMALL, COARSE, False, "float32", "auto", "at least 50 % of the floor"),
+    (SMALL, COARSE, False, "float32", "native", ""),
+    (SMALL, COARSE, True, "float32", "auto", ""),
+    (LARGE, GOLDEN, False, "float32", "auto", "peak of at most 1,500 MB"),
 )
 
 
@@ -36,12 +40,13 @@ def given_inputs() -> tuple[str, ...]:
     return (WHOLE, COARSE) if golden_voxels() is None else (WHOLE, COARSE, GOLDEN)
 
 
-def _table(options: Options, cases: list[tuple[str, str, bool, str, str]]) -> Table:
+def _table(options: Options, cases: list[Case]) -> Table:
     voxels = load(cases[0][1], *where(options))
-    model = network(cases[0][0])
+    models = {case[4]: network(case[0], case[4]) for case in cases}
+    model = models["auto"]
     flop = 3 * forward_flop(model, voxels)
     names = [label(case) for case in cases]
-    steps = {name: _step(model, voxels, case) for name, case in zip(names, cases, strict=True)}
+    steps = {name: _step(models[case[4]], voxels, case) for name, case in zip(names, cases, strict=True)}
     times = interleave(steps, options.rounds_of(3 if cases[0][1] == COARSE else 1), quick=options.quick)
     table = Table(
         f"Training step on {voxels.name} ({len(voxels):,} voxels, {flop / 1e9:.1f} GFLOP)",
@@ -49,19 +54,19 @@ def _table(options: Options, cases: list[tuple[str, str, bool, str, str]]) -> Ta
         notes=[times.note(), "Forward pass, cross-entropy, Lovász-softmax, backward pass; no optimiser."],
     )
     for name, case in zip(names, cases, strict=True):
-        peak = in_child("benchmarks.network:peak", *case[:4], *where(options), threads=options.threads)
+        peak = in_child("benchmarks.network:peak", *case[:5], *where(options), threads=options.threads)
         share, ratio = percent(times.share(name, flop)), times.ratio(name, names[0])
-        table.add(name, times.median(name), times.best(name), share, ratio, peak, case[4])
+        table.add(name, times.median(name), times.best(name), share, ratio, peak, case[5])
     return table
 
 
-def label(case: tuple[str, str, bool, str, str]) -> str:
-    control, _, with_head, kind, _ = case
-    return f"{control}, {kind}{', with the head' if with_head else ''}"
+def label(case: Case) -> str:
+    control, _, with_head, kind, engine, _ = case
+    return f"{engine_label(control, kind, engine)}{', with the head' if with_head else ''}"
 
 
 def _step(model, voxels: Voxels, case):  # type: ignore[no-untyped-def]
-    _, _, with_head, kind, _ = case
+    _, _, with_head, kind, _, _ = case
     head = head_of(model) if with_head else None
     return training_step(model, voxels, head, None if kind == "float32" else getattr(torch, kind))
 
@@ -88,10 +93,10 @@ def golden_voxels() -> Voxels | None:
     return Voxels(feats, coords[:, [3, 0, 1, 2]], labels, "the golden lidar case")
 
 
-def peak(control: str, name: str, with_head: bool, kind: str, data: str | None, quick: bool) -> float:
+def peak(control: str, name: str, with_head: bool, kind: str, engine: str, data: str | None, quick: bool) -> float:
     """Peak memory in MB of a process that makes three steps."""
-    model = network(control)
-    step = _step(model, load(name, data, quick), (control, name, with_head, kind, ""))
+    model = network(control, engine)
+    step = _step(model, load(name, data, quick), (control, name, with_head, kind, engine, ""))
     for _ in range(3):
         step()
     return peak_memory_mb()

@@ -17,7 +17,7 @@ from clusterseg.losses import CrossEntropy, LovaszSoftmax
 LARGE, SMALL = "spvnas_10.8M", "spvnas_small"
 
 
-def network(control: str, backend: str = "native") -> SPVNAS:
+def network(control: str, backend: str = "auto") -> SPVNAS:
     torch.manual_seed(0)
     return SPVNAS(CONF / "control" / f"{control}.json", backend=backend)
 

@@ -17,6 +17,7 @@ from clusterseg.sparse.coords import key_offset
 from clusterseg.sparse.kernel_map import HALF, KernelMap, mirrored_map
 from clusterseg.sparse.workspace import Workspace
 
+
 class CompiledBackend(NativeBackend):
     """As the native engine for float32 on a CPU, up to the order of sums; all else goes to the native engine.
 
