@@ -49,6 +49,8 @@ class ScanDataModule(pl.LightningDataModule):
         label_map: See `load_label_map`.
         voxel_size: Edge of a voxel in metres.
         max_scans: Cap on the scans of each split, which takes the first ones; None for no cap.
+        train_scans: Only so many training scans, spread evenly over those of the split, for studies of few labels; None
+            for all.
         max_voxels: Cap on the voxels of a training scan; None for no cap. Evaluation has none.
         augmentation: Augmentation of training scans by name; an entry of None is off. Every `Mix` is applied first,
             then the transforms, each in order.
@@ -82,6 +84,7 @@ class ScanDataModule(pl.LightningDataModule):
         label_map: str | dict[str, Any],
         voxel_size: Annotated[float, Field(gt=0)] = VOXEL_SIZE,
         max_scans: Positive | None = None,
+        train_scans: Positive | None = None,
         max_voxels: Positive | None = 80_000,
         augmentation: Mapping[str, Transform | Mix | None] | None = None,
         batch_size: Positive = 2,
@@ -101,6 +104,7 @@ class ScanDataModule(pl.LightningDataModule):
         self.label_map = load_label_map(label_map)
         self.voxel_size = voxel_size
         self.max_scans = max_scans
+        self.train_scans = train_scans
         self.max_voxels = max_voxels
         steps = [step for step in (augmentation or {}).values() if step is not None]
         self.mixes = tuple(step for step in steps if isinstance(step, Mix))
@@ -238,6 +242,7 @@ class ScanDataModule(pl.LightningDataModule):
         if split not in ("fit", *SPLITS):
             raise UserError(f"split={split}: no such split; choose one of {', '.join(SPLITS)}")
         training: dict[str, Any] = {
+            "spread": self.train_scans,
             "max_voxels": self._cap(),
             "transforms": self.transforms,
             "train_on_context": True,

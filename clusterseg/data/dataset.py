@@ -45,6 +45,7 @@ class ScanDataset(Dataset[Sample]):
         transforms: Augmentation, applied in order; none in evaluation.
         seed: Seed of augmentation and cap.
         max_scans: Only the first so many scans; None for all.
+        spread: Only so many of these, spread evenly; None for all.
         keep_points: Whether samples contain the points as on disk; with mixes, the mixed points before any transform.
         mixes: Augmentation of points and labels together, applied in order before the transforms; see `Mix.bound`.
         train_on_context: Whether the points of a scan's context are points of the sample, as in training; otherwise
@@ -67,6 +68,7 @@ class ScanDataset(Dataset[Sample]):
         transforms: Sequence[Transform] = (),
         seed: int = 0,
         max_scans: int | None = None,
+        spread: int | None = None,
         keep_points: bool = False,
         mixes: Sequence[Mix] = (),
         train_on_context: bool = False,
@@ -85,7 +87,7 @@ class ScanDataset(Dataset[Sample]):
         self.train_on_context = train_on_context
         self.subjects = subjects
         self.two_views = two_views
-        self.scan_ids: list[str] = list(reader.scans(split))[:max_scans]
+        self.scan_ids = evenly(list(reader.scans(split))[:max_scans], spread)
         if not self.scan_ids:
             raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
         self._warned: set[str] = set()
@@ -217,3 +219,20 @@ def _check_arrays(reader: Reader, name: str, scan: Scan) -> None:
         )
     if scan.labels is not None and scan.labels.shape != (len(points),):
         raise UserError(f"{name}: labels of shape {scan.labels.shape}; expected one for each of {len(points)} points")
+
+
+def evenly(scan_ids: list[str], count: int | None) -> list[str]:
+    """Take so many of a list, spread evenly over it; None for all.
+
+    Raises:
+        UserError: There are fewer.
+
+    Examples:
+        >>> evenly(["a", "b", "c", "d", "e", "f"], 2)
+        ['b', 'e']
+    """
+    if count is None:
+        return scan_ids
+    if count > len(scan_ids):
+        raise UserError(f"data.train_scans={count}: the training split has only {len(scan_ids)} scans")
+    return [scan_ids[(2 * i + 1) * len(scan_ids) // (2 * count)] for i in range(count)]

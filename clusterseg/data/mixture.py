@@ -189,6 +189,8 @@ class MixtureDataModule(ScanDataModule):
                 f"data.label_map={target.name}: unlabeled: {target.unlabeled} is not among its ignored ids, and a "
                 "mixture needs an id for points that a data set has no class for; add it to ignored"
             )
+        if settings.get("train_scans") is not None:
+            raise UserError("data.train_scans: a mixture draws by shares; set data.epoch_scans instead")
         self.epoch_scans = epoch_scans
         self.mixture = MixtureReader({n: part for n, part in parts.items() if part is not None}, target, max_scans)
         super().__init__(self.mixture, label_map, **settings)

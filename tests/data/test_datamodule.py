@@ -116,6 +116,18 @@ def test_loaders_without_a_trainer(make_root: MakeRoot) -> None:
         module.eval_dataloader("dev")
 
 
+def test_few_training_scans_are_spread_evenly(make_root: MakeRoot) -> None:
+    root = make_root()
+    every = data(root).dataset("fit").scan_ids
+    few = data(root, train_scans=2)
+    n = len(every)
+    assert few.dataset("fit").scan_ids == [every[n // 4], every[3 * n // 4]] and n > 3
+    assert few.dataset("val").scan_ids == data(root).dataset("val").scan_ids, "validation keeps all of its scans"
+    assert sorted(scan_ids(few.train_dataloader())) == few.dataset("fit").scan_ids
+    with pytest.raises(UserError, match=rf"data\.train_scans={n + 1}: the training split has only {n} scans"):
+        data(root, train_scans=n + 1).dataset("fit")
+
+
 def test_missing_sequences_show_at_setup(make_root: MakeRoot) -> None:
     root = make_root({"00": 1, "01": 1})
     with pytest.raises(UserError, match=r"sequences 08 are missing; present: 00, 01.*data\.sequences\.val="):

@@ -81,6 +81,8 @@ def test_a_part_that_is_not_validated_on() -> None:
     assert MixtureReader(parts, TARGET).scans("val") == ["a/val/0"]
     capped = MixtureDataModule(parts, num_workers=0, max_scans=1)
     assert capped.dataset("train").scan_ids == ["a/train/0", "b/train/0"]
+    with pytest.raises(UserError, match=r"data\.train_scans: a mixture draws by shares; set data\.epoch_scans"):
+        MixtureDataModule(parts, num_workers=0, train_scans=1)
 
 
 @pytest.mark.parametrize(("sizes", "shares", "draws"), [((6, 3), (1, 1), None), ((50, 7, 4), (0.5, 0.3, 0.2), 31)])
