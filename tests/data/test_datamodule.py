@@ -117,11 +117,11 @@ def test_loaders_without_a_trainer(make_root: MakeRoot) -> None:
 
 
 def test_few_training_scans_are_spread_evenly(make_root: MakeRoot) -> None:
-    root = make_root()
+    root = make_root({"00": 4, "01": 3, "08": 3})
     every = data(root).dataset("fit").scan_ids
     few = data(root, train_scans=2)
     n = len(every)
-    assert few.dataset("fit").scan_ids == [every[n // 4], every[3 * n // 4]] and n > 3
+    assert few.dataset("fit").scan_ids == ["00/000001", "01/000001"] and n == 7
     assert few.dataset("val").scan_ids == data(root).dataset("val").scan_ids, "validation keeps all of its scans"
     assert sorted(scan_ids(few.train_dataloader())) == few.dataset("fit").scan_ids
     with pytest.raises(UserError, match=rf"data\.train_scans={n + 1}: the training split has only {n} scans"):
