@@ -4,6 +4,8 @@
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim AS build
 ARG TORCH_INDEX=
+# The compiler builds the engine for CPUs; it stays in this stage.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/clusterseg
 ENV PATH=/opt/clusterseg/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN pip install "torch>=2.8,<2.14" ${TORCH_INDEX:+--index-url "$TORCH_INDEX"}
