@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from custom_folder import commands
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from page_commands import ROOT, Line, Session, block_lines, sessions, span_lines
@@ -82,10 +83,8 @@ def substituted(line: Line) -> Line:
 
 def composed_only(line: Line) -> str | None:
     """Why a line is not run; None if it is."""
-    of = (
-        reason for part, reason in COMPOSED.items() if line.text.startswith(part) or part in f"{line.page} {line.text}"
-    )
-    return next(of, None)
+    text = f"{line.page} {line.text}"
+    return next((why for part, why in COMPOSED.items() if re.search(rf"(?<!\S){re.escape(part)}(?![\w-])", text)), None)
 
 
 def settings(words: Sequence[str]) -> list[str]:
@@ -112,9 +111,10 @@ def together() -> dict[tuple[str, ...], list[str]]:
     return groups
 
 
-@pytest.mark.parametrize(
-    ("choices", "given"), [pytest.param(*each, id=" ".join(each[0])) for each in together().items()]
-)
+TOGETHER = together()
+
+
+@pytest.mark.parametrize(("choices", "given"), TOGETHER.items(), ids=map(" ".join, TOGETHER))
 def test_commands_compose_without_an_unknown_setting(choices: tuple[str, ...], given: list[str]) -> None:
     config = configure(choices[0].replace("-", "_"), *dict.fromkeys(given))
     if "sweep=optuna" in choices:
@@ -152,6 +152,11 @@ def test_programs_besides_are_there() -> None:
                 assert composed_only(line)
             case _:
                 pytest.fail(f"{line.page}: {line.text}: say in this file how it is tried")
+
+
+def test_the_page_that_other_tests_run_is_run_whole() -> None:
+    listed = {line for heading in ("Data", "Network", "Head") for line in commands(heading)}
+    assert listed == {line.text for line in LINES if line.page == "docs/custom.md"}
 
 
 def test_no_substitute_and_no_reason_is_left_over() -> None:
