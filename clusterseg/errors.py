@@ -7,6 +7,14 @@ class UserError(Exception):
     """A mistake in the input or the configuration, reported in one message without a traceback.
 
     The message names the file or config key, what was found, what was expected, and the remedy.
+
+    Examples:
+        >>> import clusterseg
+        >>> try:
+        ...     clusterseg.load("nowhere.ckpt")
+        ... except clusterseg.UserError as error:
+        ...     print(error)
+        ckpt=nowhere.ckpt: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt
     """
 
 

@@ -39,6 +39,11 @@ def cross_entropy(
         ignore_index: The label of voxels that do not count.
         label_smoothing: Share of the target that all classes have in equal parts (Szegedy et al., CVPR 2016).
         class_weights: Of each class, for a mean weighted by the voxels' labels; as PyTorch's `weight`.
+
+    Examples:
+        >>> logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [9.0, 0.0]])
+        >>> round(float(cross_entropy(logits, torch.tensor([0, 1, 255]))), 3)  # the third voxel is ignored
+        0.127
     """
     total = F.cross_entropy(
         at_least_float32(logits),
@@ -80,6 +85,13 @@ def lovasz_softmax(
         probabilities: Rows that sum to 1.
         labels: Class ids, or `ignore_index`.
         ignore_index: The label of voxels that do not count.
+
+    Examples:
+        >>> labels = torch.tensor([0, 1])
+        >>> round(float(lovasz_softmax(torch.tensor([[0.8, 0.2], [0.4, 0.6]]), labels)), 3)
+        0.35
+        >>> float(lovasz_softmax(torch.eye(2), labels))
+        0.0
     """
     if labels.numel() == 0:
         return probabilities.sum()
@@ -200,6 +212,12 @@ class CrossEntropy(nn.Module):
 
     Raises:
         UserError: A number out of its range.
+
+    Examples:
+        >>> term = CrossEntropy(class_weights={"car": 3.0, "default": 1.0})
+        >>> term.bind(["car", "road"])
+        >>> round(float(term(torch.zeros(4, 2), torch.tensor([0, 1, 1, 255]))), 3)
+        0.693
     """
 
     def __init__(
@@ -266,6 +284,11 @@ class LovaszSoftmax(nn.Module):
         ignore_index: The label of voxels that do not count.
         joint: Whether several ranks sort their voxels together: the loss of the joint batch, for the price of sending
             all probabilities to all ranks. Otherwise each rank takes the loss of its own scans.
+
+    Examples:
+        >>> term = LovaszSoftmax(weight=2.0)
+        >>> round(float(term(torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([0, 1]))), 2)  # one of two is wrong
+        1.5
     """
 
     def __init__(self, weight: float = 1.0, ignore_index: int = IGNORE_INDEX, joint: bool = False) -> None:

@@ -33,7 +33,13 @@ class Scores:
 
 
 def scores(confusion: Int[Tensor, "classes classes"]) -> Scores:
-    """Scores of a confusion matrix with the truth in rows and the prediction in columns, in float64."""
+    """Scores of a confusion matrix with the truth in rows and the prediction in columns, in float64.
+
+    Examples:
+        >>> found = scores(torch.tensor([[3, 1], [0, 4]]))
+        >>> found.iou, float(found.accuracy)
+        (tensor([0.7500, 0.8000], dtype=torch.float64), 0.875)
+    """
     counts = confusion.double()
     hits, truth, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     iou = hits / (truth + predicted - hits).clamp(min=1)
@@ -54,6 +60,13 @@ class PointConfusion(MulticlassConfusionMatrix):
     Args:
         num_classes: Classes.
         ignore_index: Label of points that do not count.
+
+    Examples:
+        >>> metric = PointConfusion(num_classes=3)
+        >>> metric.update(preds=torch.tensor([0, 0, 1, 2]), target=torch.tensor([0, 1, 1, 255]))
+        >>> found = metric.scores()
+        >>> found.iou, round(float(found.miou), 3), round(float(found.miou_present), 3)
+        (tensor([0.5000, 0.5000, 0.0000], dtype=torch.float64), 0.333, 0.5)
     """
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,6 @@ from clusterseg.files import CONF
 
 NAMES = load_label_map("semantickitti").class_names
 DATA_SETS = sorted(path.stem for path in (CONF / "data").glob("*.yaml") if "streets" not in path.stem)
-
-MULTISCAN = {"semantickitti_multiscan"}  # has a page of its own
 
 
 @pytest.fixture
@@ -72,27 +68,6 @@ def test_every_data_set_composes_and_builds(name: str, tmp_path: Path) -> None:
 
 def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True)
-
-
-def commands() -> list[str]:
-    """Each command of docs/data.md that trains or evaluates."""
-    text = (Path(__file__).parents[1] / "docs/data.md").read_text()
-    inline = re.findall(r"(?<!`)`(python (?:train|evaluate)\.py [^`]+)`", text)
-    blocks = "".join(re.findall(r"```\n(python .*?)```", text, re.S)).replace("\\\n", " ")
-    return [" ".join(command.split()) for command in (*inline, *blocks.splitlines())]
-
-
-@pytest.mark.parametrize("command", commands())
-def test_the_commands_of_the_page_compose(command: str) -> None:
-    _, program, *arguments = shlex.split(command)
-    config = configure(program.removesuffix(".py"), *(each for each in arguments if each != "..."))
-    assert config.data._target_.startswith("clusterseg.data.")
-    given = {key: value for key, value in plain(config.data).items() if value is not None}
-    assert not [*mistakes(given, "data")]
-
-
-def test_there_is_a_command_for_each_data_set() -> None:
-    assert {name for name in DATA_SETS if f"data={name} " in "\n".join(commands())} >= {*DATA_SETS} - MULTISCAN
 
 
 def test_semantickitti_to_pandaset(kitti: Path, panda: Path, tmp_path: Path) -> None:

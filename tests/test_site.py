@@ -22,7 +22,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_is_in_the_site(site: Path) -> None:
-    pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").glob("*.md")}
+    sources = [path for pattern in ("*.md", "notebooks/*.ipynb") for path in (ROOT / "docs").glob(pattern)]
+    pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in sources}
     assert {page for page in pages if not (site / page).is_file()} == set()
 
 

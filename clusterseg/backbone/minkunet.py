@@ -34,6 +34,12 @@ class MinkUNet(SparseUNet):
 
     Raises:
         UserError: A setting is wrong.
+
+    Examples:
+        >>> import torch
+        >>> network = MinkUNet(cr=0.1, num_classes=5).eval()
+        >>> network(torch.rand(2, 4), torch.tensor([[0, 0, 0, 0], [0, 9, 0, 0]])).logits.shape
+        torch.Size([2, 5])
     """
 
     def __init__(

@@ -29,6 +29,13 @@ class SPVCNN(SPVNAS):
 
     Raises:
         UserError: A setting is wrong.
+
+    Examples:
+        >>> import torch
+        >>> network = SPVCNN(cr=0.1, num_classes=5).eval()
+        >>> output = network(torch.rand(2, 4), torch.tensor([[0, 0, 0, 0], [0, 9, 0, 0]]))
+        >>> output.logits.shape, output.taps["decoder"].shape[1] == network.tap_channels["decoder"]
+        (torch.Size([2, 5]), True)
     """
 
     def __init__(

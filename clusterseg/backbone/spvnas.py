@@ -42,6 +42,15 @@ class SPVNAS(SparseUNet):
 
     Raises:
         UserError: The control file is wrong.
+
+    Examples:
+        >>> from clusterseg.files import CONF
+        >>> network = SPVNAS(CONF / "control/spvnas_small.json").eval()
+        >>> coords = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 40, 3, 2]])  # scan, x, y, z in voxels
+        >>> network(torch.rand(3, 4), coords).logits.shape
+        torch.Size([3, 19])
+        >>> sum(weights.numel() for weights in network.parameters())
+        1275779
     """
 
     def __init__(

@@ -30,6 +30,11 @@ class Prediction:
         labels: Raw ids, as in the data set's label files; the id of `unlabeled` for a point without a finite position.
         train_ids: Indices into `Model.class_names`, or 255.
         confidence: Probability of the label, in 0..1.
+
+    Examples:
+        >>> result = Prediction(np.array([10], np.uint32), np.array([0]), np.array([0.9], np.float32))
+        >>> result.labels[result.confidence > 0.5]
+        array([10], dtype=uint32)
     """
 
     labels: UInt32[np.ndarray, " points"]
@@ -52,6 +57,14 @@ class Model:
 
     Raises:
         UserError: A setting is not possible on this machine.
+
+    Examples:
+        >>> model = load("best.ckpt", device="cpu")
+        >>> model.features, model.class_names[0]
+        (('x', 'y', 'z', 'remission'), 'car')
+        >>> clouds = [np.full((n, 4), 0.5, np.float32) for n in (3, 5)]
+        >>> [len(result.labels) for result in model.predict_batch(clouds)]
+        [3, 5]
     """
 
     def __init__(self, networks: Networks, device: str = "auto", precision: str = "32-true", tta: str = "none") -> None:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """The result of one step of a head."""
+    """The result of one step of a head.
+
+    Examples:
+        >>> import torch
+        >>> output = HeadOutput({"pull": torch.tensor(0.5)}, {"distance": torch.tensor(2.0)})
+        >>> list(output.losses), list(output.stats)
+        (['pull'], ['distance'])
+    """
 
     losses: Mapping[str, Tensor]
     """Weighted terms by name, ready to be added to the total loss."""
@@ -32,6 +39,19 @@ class Head(nn.Module):
             batch, `xyz` in metres after augmentation, `things` a number of the instance that is unique in the data set
             (0: none), `modes` its known subclass within the class (-1: none), `other` the features of the same points
             in a second augmentation of the scans, which costs a second forward pass.
+
+    Examples:
+        >>> import torch
+        >>> class Small(Head):
+        ...     def __init__(self, in_channels, class_names, tap="decoder", weight=0.01):
+        ...         super().__init__()
+        ...         self.tap, self.weight = tap, weight
+        ...
+        ...     def forward(self, features, labels, predictions):
+        ...         return {"small": self.weight * features[labels != 255].square().mean()}
+        >>> head = Small(8, ["car", "road"])
+        >>> head(torch.ones(3, 8), torch.tensor([0, 1, 255]), torch.tensor([0, 0, 0]))
+        {'small': tensor(0.0100)}
     """
 
     tap: str = ""

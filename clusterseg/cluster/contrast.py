@@ -43,6 +43,15 @@ def contrast(
         negatives: Pairs to push apart, or their weights in N_i. A pair in neither mask does not count.
         temperature: Tau, at least 0.02.
         tau_base: The term is scaled by tau / tau_base.
+
+    Examples:
+        >>> anchors = torch.tensor([[1.0, 0.0]])
+        >>> centres = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # the own one, and another
+        >>> own = torch.tensor([[True, False]])
+        >>> near = contrast(anchors, centres, own, ~own)
+        >>> far = contrast(anchors.flip(1), centres, own, ~own)
+        >>> round(float(near), 4), round(float(far), 4)
+        (0.0, 0.5)
     """
     return temperature / tau_base * _Contrast.apply(anchors, others, positives, negatives, temperature)
 

@@ -85,6 +85,13 @@ class ClusterHead(Head):
 
     Raises:
         UserError: A setting is out of range, or a class name is unknown.
+
+    Examples:
+        >>> head = ClusterHead.default(96, ["car", "road"], clusters_per_class=4)
+        >>> labels = torch.arange(200) % 2
+        >>> output = head(torch.randn(200, 96), labels, predictions=labels)
+        >>> sorted(output.losses)
+        ['point_bank', 'point_center', 'point_point']
     """
 
     step: Tensor

@@ -52,6 +52,12 @@ def balanced_assignment(
         cluster_mask: Mask of the clusters to balance.
         lambda_: Power of the scores: the inverse of the entropic regularisation.
         rounds: Fixed number of rounds, so that no class waits for another and no device for the host.
+
+    Examples:
+        >>> scores = torch.tensor([[[0.9, 0.1], [0.8, 0.1], [0.7, 0.1], [0.6, 0.1]]])  # all like the first one better
+        >>> every = torch.ones(1, 4, dtype=torch.bool)
+        >>> balanced_assignment(scores, every, every[:, :2]).labels
+        tensor([[0, 0, 1, 1]])
     """
     active = cluster_mask | ~cluster_mask.any(1, keepdim=True)
     kernel = (lambda_ * scores.double()).masked_fill(~active[:, None], float("-inf"))

@@ -66,7 +66,7 @@ def show(
         raise UserError(f"input={source}: no .bin file there; give a scan, or a folder of scans")
     if scans < len(files):
         files = [files[i] for i in np.linspace(0, len(files) - 1, scans).round().astype(int)]
-    beside = files[0].parent.with_name("labels")
+    beside = files[0].absolute().parent.with_name("labels")
     truth = labels or (beside if beside.is_dir() else None)
     viewed = []
     for file in files:

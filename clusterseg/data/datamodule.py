@@ -73,6 +73,19 @@ class ScanDataModule(pl.LightningDataModule):
 
     Raises:
         UserError: The label map, the reader's features or a number is invalid.
+
+    Examples:
+        >>> from clusterseg import Reader, Scan
+        >>> class Grid(Reader):
+        ...     def scans(self, split):
+        ...         return ["a", "b"]
+        ...
+        ...     def read(self, scan_id):
+        ...         return Scan(np.random.default_rng(0).random((50, 4), np.float32), np.full(50, 40))
+        >>> data = ScanDataModule(Grid(), "semantickitti", voxel_size=0.5, num_workers=0)
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> batch.scan_ids, batch.feats.shape[1], data.class_names[8]
+        (('a', 'b'), 4, 'road')
     """
 
     subjects = False

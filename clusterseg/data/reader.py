@@ -21,6 +21,12 @@ class Scan:
             an instance number (0: none).
         context: Points of other scans in this scan's frame, with the same columns. A network sees them and trains on
             them; they are neither scored nor written.
+
+    Examples:
+        >>> import numpy as np
+        >>> scan = Scan(np.zeros((5, 4), np.float32), np.array([10 | 3 << 16] * 5))  # five points of car number 3
+        >>> scan.labels & 0xFFFF, scan.labels >> 16
+        (array([10, 10, 10, 10, 10]), array([3, 3, 3, 3, 3]))
     """
 
     points: Float32[np.ndarray, "points channels"]

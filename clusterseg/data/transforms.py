@@ -24,6 +24,12 @@ class RandomRotation:
 
     Attributes:
         max_angle: Radians; pi covers the whole turn, as SPVNAS trains.
+
+    Examples:
+        >>> points = np.array([[1, 0, 0, 0.5]], np.float32)
+        >>> turned = RandomRotation()(points, np.random.default_rng(0))
+        >>> round(float(np.hypot(*turned[0, :2])), 4), turned[0, 2:]
+        (1.0, array([0. , 0.5], dtype=float32))
     """
 
     max_angle: float = math.pi
@@ -46,6 +52,11 @@ class RandomScale:
 
     Raises:
         UserError: Not 0 < low <= high.
+
+    Examples:
+        >>> points = np.array([[1, 2, 3, 0.5]], np.float32)
+        >>> RandomScale(low=2, high=2)(points, np.random.default_rng(0))
+        array([[2. , 4. , 6. , 0.5]], dtype=float32)
     """
 
     low: float = 0.95
@@ -70,6 +81,11 @@ class RandomFlip:
 
     Raises:
         UserError: A probability lies outside [0, 1].
+
+    Examples:
+        >>> points = np.array([[1, 2, 3, 0.5]], np.float32)
+        >>> RandomFlip(x=0, y=1)(points, np.random.default_rng(0))
+        array([[ 1. , -2. ,  3. ,  0.5]], dtype=float32)
     """
 
     x: float = 0.5

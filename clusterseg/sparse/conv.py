@@ -27,6 +27,13 @@ class Conv3d(nn.Module):
 
     The weight `kernel` is (kernel_size^3, C_in, C_out), (C_in, C_out) where pointwise. Offset order: x fastest for
     3x3x3, z fastest for 2x2x2, as in published SPVNAS weights. out[o] = sum_k in[o + offset_k * stride] @ kernel[k].
+
+    Examples:
+        >>> from clusterseg.sparse import sparse_tensor
+        >>> x, _ = sparse_tensor(torch.ones(2, 4), torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]]))
+        >>> same, down = Conv3d(4, 8)(x), Conv3d(4, 8, kernel_size=2, stride=2)(x)
+        >>> same.feats.shape, down.feats.shape, down.stride
+        (torch.Size([2, 8]), torch.Size([1, 8]), 2)
     """
 
     def __init__(

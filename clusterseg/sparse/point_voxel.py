@@ -92,7 +92,15 @@ def _mixer(make: Callable[[Grid, int], RowMixer], x: SparseTensor) -> RowMixer:
 
 
 def point_to_voxel(points: Float[Tensor, "points channels"], like: SparseTensor) -> SparseTensor:
-    """Mean of the features of the points in each voxel of `like`."""
+    """Mean of the features of the points in each voxel of `like`.
+
+    Examples:
+        >>> from clusterseg.sparse import Conv3d, sparse_tensor
+        >>> x, _ = sparse_tensor(torch.ones(2, 1), torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]]))
+        >>> coarse = Conv3d(1, 1, kernel_size=2, stride=2)(x)  # both points in one voxel of stride 2
+        >>> point_to_voxel(torch.tensor([[1.0], [3.0]]), coarse).feats
+        tensor([[2.]])
+    """
     return like.with_feats(points if like.stride == 1 else _mixer(averager, like).mix(points))
 
 
@@ -101,6 +109,14 @@ def voxel_to_point(x: SparseTensor) -> Float[Tensor, "points channels"]:
 
     The corners of a point p are floor(p / s) * s + s * {0, 1}^3 with weights prod(f or 1 - f), f = (p mod s) / s.
     Absent corners count zero and the rest is normalised: w / (sum w + 1e-8). At stride 1 it is the identity.
+
+    Examples:
+        >>> from clusterseg.sparse import Conv3d, sparse_tensor
+        >>> x, _ = sparse_tensor(torch.ones(2, 1), torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]]))
+        >>> coarse = Conv3d(1, 1, kernel_size=2, stride=2)(x)
+        >>> voxel_to_point(coarse.with_feats(torch.tensor([[2.0]])))
+        tensor([[2.],
+                [2.]])
     """
     return x.feats if x.stride == 1 else _mixer(interpolator, x).mix(x.feats)
 

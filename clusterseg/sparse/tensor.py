@@ -113,6 +113,12 @@ class SparseTensor:
         feats: (voxels, channels).
         grid: Coordinates and kernel maps, shared by all levels of one forward pass.
         stride: Voxel side in units of the finest grid.
+
+    Examples:
+        >>> tensor, _ = sparse_tensor(torch.ones(2, 3), torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0]]))
+        >>> doubled = tensor.map(lambda feats: 2 * feats)
+        >>> doubled.feats.sum(), doubled.grid is tensor.grid
+        (tensor(12.), True)
     """
 
     feats: Float[Tensor, "voxels channels"]
@@ -153,6 +159,12 @@ def sparse_tensor(
 
     Raises:
         ValueError: No voxel, a voxel given twice, or a coordinate out of range.
+
+    Examples:
+        >>> coords = torch.tensor([[0, 5, 0, 0], [0, 1, 0, 0]])
+        >>> tensor, rows = sparse_tensor(torch.tensor([[5.0], [1.0]]), coords)
+        >>> tensor.coords.tolist(), tensor.feats[rows].tolist()
+        ([[0, 1, 0, 0], [0, 5, 0, 0]], [[5.0], [1.0]])
     """
     if coords.shape[0] == 0:
         raise ValueError("a sparse tensor needs at least one voxel, got none: drop empty scans before batching")

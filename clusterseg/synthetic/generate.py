@@ -68,6 +68,13 @@ def write_streets(
 
     Raises:
         UserError: The folder cannot be written, the disk is full, or it holds something else.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     out = write_streets(folder, Recipe(scans=1, sequences=(8,), beams=16, azimuths=60), quiet=True)
+        ...     sorted(path.name for path in (out / "sequences/08").iterdir())
+        ['calib.txt', 'labels', 'modes.json', 'poses.txt', 'times.txt', 'velodyne']
     """
     out = Path(out)
     try:

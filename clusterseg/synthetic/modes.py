@@ -145,6 +145,15 @@ def read_modes(sequence_dir: Path | str) -> dict[int, tuple[int, int]]:
 
     Raises:
         UserError: There is no index file (real scans have none), or it is not one.
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     text = '{"modes": {}, "instances": {"7": [10, 1]}}'  # as `write_streets` leaves it
+        ...     _ = Path(folder, "modes.json").write_text(text)
+        ...     raw, mode = read_modes(folder)[7]
+        >>> raw, mode_names(raw)[mode]
+        (10, 'saloon')
     """
     path = Path(sequence_dir) / MODES_FILE
     try:

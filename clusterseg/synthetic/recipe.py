@@ -35,6 +35,11 @@ class Recipe:
 
     Raises:
         UserError: A setting is out of its range.
+
+    Examples:
+        >>> recipe = Recipe(scans=2, sequences=(0, 8), beams=16, azimuths=250)
+        >>> recipe.hash == Recipe(2, 1, (0, 8), 16, 250).hash, recipe.bytes_needed
+        (True, 320000)
     """
 
     scans: int = 20

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_sets import cloud, counts, write
+from made_layouts import DRIVE, write_kitti360
+from made_sets import counts, write
 
 from clusterseg.data.readers.kitti360 import Kitti360DataModule, Kitti360Reader
 from clusterseg.errors import UserError
 
-DRIVE = "2013_05_28_drive_{:04d}_sync"
 # id -> trainId of kitti360Scripts without sky, 255 ignored, written out as the reference.
 TRAIN_IDS = {
     7: 0, 8: 1, 11: 2, 34: 2, 12: 3, 13: 4, 35: 4, 17: 5, 37: 5, 19: 6, 20: 7, 21: 8, 22: 9, 24: 10, 25: 11, 26: 12,
@@ -21,19 +21,7 @@ TRAIN_IDS = {
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """Drives 0 (frames 1 to 6; none labelled at 1) and 2 (frames 1 and 2), with windows that overlap."""
-    for drive, frames in ((0, range(1, 7)), (2, range(1, 3))):
-        name = DRIVE.format(drive)
-        for frame in frames:
-            points = cloud(frame, 40 + frame)
-            write(tmp_path / f"data_3d_raw/{name}/velodyne_points/data/{frame:010d}.bin", points)
-            ids = np.random.default_rng(frame).integers(-1, 45, len(points)).astype("<i2")
-            if (drive, frame) != (0, 1):
-                write(tmp_path / f"data_3d_labels/{name}/labels/{frame:010d}.bin", ids)
-    (tmp_path / "data_3d_semantics/train").mkdir(parents=True)
-    for split, windows in {"train": [(0, 1, 4), (2, 1, 2)], "val": [(0, 4, 5)]}.items():
-        lines = [f"data_3d_semantics/train/{DRIVE.format(d)}/static/{a:010d}_{b:010d}.ply" for d, a, b in windows]
-        (tmp_path / f"data_3d_semantics/train/2013_05_28_drive_{split}.txt").write_text("\n".join(lines) + "\n")
+    write_kitti360(tmp_path)
     return tmp_path
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_sets import cloud, counts, write
+from made_layouts import OS1, VELODYNE, write_rellis3d
+from made_sets import counts, write
 
 from clusterseg.data.readers.rellis3d import Rellis3dDataModule, Rellis3dReader
 from clusterseg.errors import UserError
 
-OS1 = ("os1_cloud_node_kitti_bin", "os1_cloud_node_semantickitti_label_id")
-VELODYNE = ("vel_cloud_node_kitti_bin", "vel_cloud_node_semantickitti_label_id")
 # Sparse ids -> class of the 14, 0 ignored (learning_map of the SalsaNext configuration), written out as the reference.
 LEARNING_MAP = {
     0: 0, 1: 0, 3: 1, 4: 2, 5: 3, 6: 4, 7: 0, 8: 5, 9: 0, 10: 0, 12: 0, 15: 6, 17: 7, 18: 8, 19: 9, 23: 10, 27: 11,
@@ -23,22 +22,7 @@ LEARNING_MAP = {
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """Two sequences of three scans of both sensors, of which every third row of the OS1 is without a return."""
-    lines = {"train": [], "val": [], "test": []}  # type: dict[str, list[str]]
-    for sequence in (0, 3):
-        for frame, split in enumerate(lines):
-            for (points, labels), highest in ((OS1, 0.0115), (VELODYNE, 255)):
-                seed = 10 * sequence + frame
-                made, raw = cloud(seed, 60), np.random.default_rng(seed).choice(list(LEARNING_MAP), 60)
-                made[:, 3] *= highest
-                if highest < 1:
-                    made[::3], raw[::3] = 0, 0
-                stem = f"0000{sequence}/{{}}/frame{frame:06d}-158_{sequence}"
-                write(tmp_path / f"{stem.format(points)}.bin", made)
-                write(tmp_path / f"{stem.format(labels)}.label", raw.astype("<u4"))
-            lines[split].append(f"{stem.format(OS1[0])}.bin {stem.format(OS1[1])}.label")
-    for split, named in lines.items():
-        (tmp_path / f"pt_{split}.lst").write_text("\n".join(named) + "\n\n")
+    write_rellis3d(tmp_path, list(LEARNING_MAP))
     return tmp_path
 
 

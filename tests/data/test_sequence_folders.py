@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_sets import cloud, counts, write
+from made_layouts import write_sequences
+from made_sets import counts, write
 
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.readers.semanticposs import SemanticPossDataModule
@@ -22,16 +23,6 @@ POSS_NAMES = (
     "people", "rider", "car", "trunk", "plants", "traffic-sign", "pole", "trashcan", "building", "cone-stone", "fence",
     "bike", "ground",
 )  # fmt: skip
-
-
-def write_sequences(root: Path, names: list[str], ids: list[int], highest: float, width: int = 6) -> None:
-    for number, name in enumerate(names):
-        for frame in range(2):
-            points = cloud(10 * number + frame, 50 + frame)
-            points[:, 3] *= highest
-            raw = np.random.default_rng(number).choice(ids, len(points)) | (frame + 1) << 16
-            write(root / name / "velodyne" / f"{frame:0{width}d}.bin", points)
-            write(root / name / "labels" / f"{frame:0{width}d}.label", raw.astype("<u4"))
 
 
 def total(module: ScanDataModule, split: str) -> dict[int, int]:

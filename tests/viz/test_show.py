@@ -25,10 +25,13 @@ def test_a_folder_with_truth_and_predictions(tmp_path: Path, capsys: pytest.Capt
     assert all(scan["truth"] == scan["prediction"] for scan in held(page))
 
 
-def test_one_scan_without_labels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["alone.bin", "folder/alone.bin"])
+def test_one_scan_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     root = write_dataset(tmp_path / "data", {"08": 1})
-    scan = (root / "08/velodyne/000000.bin").rename(tmp_path / "alone.bin")
-    run("viewer", [f"input={scan}", f"output={tmp_path / 'viewer.html'}"])
+    (tmp_path / "folder").mkdir()
+    (root / "08/velodyne/000000.bin").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    run("viewer", [f"input={name}", "output=viewer.html"])
     assert [sorted(entry) for entry in held(tmp_path / "viewer.html")] == [["count", "title", "xyz"]]
 
 

@@ -46,6 +46,16 @@ class InstanceCutMix(Mix):
 
     Raises:
         UserError: A number is out of range, or the bank lacks a class; or, when called, a class has an unknown name.
+
+    Examples:
+        >>> rng = np.random.default_rng(0)
+        >>> car = rng.uniform((9, 0.9, -1.7, 1), (11, 1.1, 0, 1), (40, 4)).astype(np.float32)
+        >>> bank = InstanceBank(car, np.array([0, 40]), np.array([0]), ("car",))
+        >>> road = rng.uniform((-15, -15, -1.7, 1), (15, 15, -1.7, 1), (20000, 4)).astype(np.float32)
+        >>> scan = LabelledScan(road, np.ones(20000, np.int64), np.zeros(20000, np.int64))
+        >>> mix = InstanceCutMix(bank, ["car"], ["road"], fewest=2, most=2).bound(["car", "road"])
+        >>> np.bincount(mix(scan, None, rng).targets)  # the car twice, on the road
+        array([   80, 20000])
     """
 
     bank: InstanceBank | None = None

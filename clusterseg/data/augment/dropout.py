@@ -17,7 +17,18 @@ _KEY = "data.augmentation"
 
 
 class Dropout(Mix):
-    """Base class of mixes that select points of the scan in order and change none."""
+    """Base class of mixes that select points of the scan in order and change none.
+
+    Examples:
+        >>> class NoReturns(Dropout):
+        ...     probability = 1.0
+        ...
+        ...     def keep(self, points, rng):
+        ...         return points[:, 3] > 0
+        >>> scan = LabelledScan(np.eye(4, dtype=np.float32), np.array([0, 1, 2, 3]), np.zeros(4, np.int64))
+        >>> NoReturns()(scan, None, np.random.default_rng(0)).targets
+        array([3])
+    """
 
     probability: float
 
@@ -44,6 +55,11 @@ class PointDropout(Dropout):
 
     Raises:
         UserError: A share outside [0, 1), or a probability outside [0, 1].
+
+    Examples:
+        >>> scan = LabelledScan(np.zeros((100, 4), np.float32), np.zeros(100, np.int64), np.zeros(100, np.int64))
+        >>> 50 < len(PointDropout(max_share=0.5)(scan, None, np.random.default_rng(0))) <= 100
+        True
     """
 
     max_share: float = 0.2
@@ -73,6 +89,14 @@ class BeamDropout(Dropout):
 
     Raises:
         UserError: A share outside [0, 1), a spacing of 0 or less, or a probability outside [0, 1].
+
+    Examples:
+        >>> angle = np.radians(np.repeat(np.arange(-8, 0), 10))  # eight beams, a degree apart
+        >>> points = np.c_[10 * np.cos(angle), np.zeros(80), 10 * np.sin(angle), np.ones(80)].astype(np.float32)
+        >>> scan = LabelledScan(points, np.zeros(80, np.int64), np.zeros(80, np.int64))
+        >>> kept = BeamDropout(max_share=0.9)(scan, None, np.random.default_rng(0))
+        >>> np.unique(kept.points[:, 2], return_counts=True)[1]  # one beam is gone
+        array([10, 10, 10, 10, 10, 10, 10])
     """
 
     max_share: float = 0.5
@@ -108,6 +132,12 @@ class RangeDropout(Dropout):
 
     Raises:
         UserError: Not 0 < nearest <= farthest, or a probability outside [0, 1].
+
+    Examples:
+        >>> points = np.array([[5, 0, 0, 0.5], [90, 0, 0, 0.5]], np.float32)
+        >>> scan = LabelledScan(points, np.array([0, 8]), np.zeros(2, np.int64))
+        >>> RangeDropout(nearest=30, farthest=80)(scan, None, np.random.default_rng(0)).targets
+        array([0])
     """
 
     nearest: float = 30.0

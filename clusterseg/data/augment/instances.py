@@ -30,6 +30,13 @@ class InstanceBank:
         starts: First row of each instance, and the number of rows at the end.
         classes: Index into `class_names` of each instance.
         class_names: Names of the stored classes; a class may have no instance.
+
+    Examples:
+        >>> points = np.random.default_rng(0).random((40, 4), np.float32)
+        >>> scan = LabelledScan(points, np.zeros(40, np.int64), np.ones(40, np.int64))
+        >>> bank = InstanceBank.build([scan], ["car", "road"], classes=["car"])
+        >>> len(bank), bank[0].shape, bank.of_class("car")
+        (1, (40, 4), array([0]))
     """
 
     points: Float32[np.ndarray, "points channels"]

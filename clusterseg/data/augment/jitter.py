@@ -25,6 +25,12 @@ class RandomJitter:
 
     Raises:
         UserError: A negative sigma or clip, or a probability outside [0, 1].
+
+    Examples:
+        >>> points = np.zeros((100, 4), np.float32)
+        >>> moved = RandomJitter(sigma=0.1, clip=0.05)(points, np.random.default_rng(0))
+        >>> round(float(np.abs(moved[:, :3]).max()), 6), float(moved[:, 3].max())
+        (0.05, 0.0)
     """
 
     sigma: float = 0.005

@@ -29,6 +29,12 @@ class LabelledScan:
         targets: Train id of each point, or `IGNORE_INDEX`.
         instances: Instance number of each point within its class, 0 for none.
         subjects: See `clusterseg.data.subjects`; None if nothing asks for them.
+
+    Examples:
+        >>> scan = LabelledScan(np.zeros((3, 4), np.float32), np.array([0, 8, 255]), np.array([7, 0, 0]))
+        >>> near = scan.where(np.array([True, True, False]))
+        >>> len(near), near.targets, near.instances
+        (2, array([0, 8]), array([7, 0]))
     """
 
     points: Float32[np.ndarray, "points channels"]
@@ -59,6 +65,11 @@ def join(scans: Sequence[LabelledScan]) -> LabelledScan:
 
     Raises:
         UserError: The scans differ in their channels.
+
+    Examples:
+        >>> scan = LabelledScan(np.zeros((2, 4), np.float32), np.array([0, 8]), np.array([1, 0]))
+        >>> join([scan, scan]).instances  # two cars, of which each was number 1
+        array([1, 0, 2, 0])
     """
     channels = [scan.points.shape[1] for scan in scans]
     if len(set(channels)) > 1:
@@ -90,6 +101,14 @@ class Mix(ABC):
     """Base class of random changes of points and labels: a pure function of one or two scans and a generator.
 
     The input scans are never modified. Without a change the scan itself may be returned.
+
+    Examples:
+        >>> class Thin(Mix):
+        ...     def __call__(self, scan, other, rng):
+        ...         return scan.where(np.arange(len(scan)) % 2 == 0)
+        >>> scan = LabelledScan(np.zeros((4, 4), np.float32), np.array([0, 8, 8, 255]), np.zeros(4, np.int64))
+        >>> Thin()(scan, None, np.random.default_rng(0)).targets
+        array([0, 8])
     """
 
     @property

@@ -37,6 +37,14 @@ class LaserMix(Mix):
 
     Raises:
         UserError: Fewer than 2 strips, not -90 < lower < upper < 90, or a probability outside [0, 1].
+
+    Examples:
+        >>> points = np.array([[10, 0, 0, 0.5], [10, 0, -4, 0.5], [-10, 5, 0, 0.5], [-10, 5, -4, 0.5]], np.float32)
+        >>> scan = LabelledScan(points, np.array([1, 1, 1, 1]), np.zeros(4, np.int64))
+        >>> other = LabelledScan(points, np.array([2, 2, 2, 2]), np.zeros(4, np.int64))
+        >>> mixed = LaserMix(num_areas=[2])(scan, other, np.random.default_rng(0))
+        >>> mixed.points[:, 2], mixed.targets  # the upper strip of the first, the lower one of the other
+        (array([ 0.,  0., -4., -4.], dtype=float32), array([1, 1, 2, 2]))
     """
 
     num_areas: Sequence[int] = (3, 4, 5, 6)
@@ -84,6 +92,14 @@ class PolarMix(Mix):
 
     Raises:
         UserError: A probability lies outside [0, 1]; or, when called, a class is unknown.
+
+    Examples:
+        >>> points = np.array([[10, 0, 0, 0.5], [10, 0, -4, 0.5], [-10, 5, 0, 0.5], [-10, 5, -4, 0.5]], np.float32)
+        >>> scan = LabelledScan(points, np.array([1, 1, 1, 1]), np.zeros(4, np.int64))
+        >>> other = LabelledScan(points, np.array([2, 2, 2, 2]), np.zeros(4, np.int64))
+        >>> mix = PolarMix(classes=["person"], swap=0).bound(["car", "road", "person"])
+        >>> mix(scan, other, np.random.default_rng(0)).targets  # the other's persons at three angles
+        array([1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
     """
 
     classes: Sequence[str] = THINGS
@@ -140,6 +156,13 @@ class Mix3D(Mix):
 
     Raises:
         UserError: The probability lies outside [0, 1].
+
+    Examples:
+        >>> points = np.array([[10, 0, 0, 0.5], [10, 0, -4, 0.5], [-10, 5, 0, 0.5], [-10, 5, -4, 0.5]], np.float32)
+        >>> scan = LabelledScan(points, np.array([1, 1, 1, 1]), np.zeros(4, np.int64))
+        >>> other = LabelledScan(points, np.array([2, 2, 2, 2]), np.zeros(4, np.int64))
+        >>> Mix3D()(scan, other, np.random.default_rng(0)).targets
+        array([1, 1, 1, 1, 2, 2, 2, 2])
     """
 
     probability: float = 1.0
@@ -179,6 +202,11 @@ class OneOf(Mix):
 
     Raises:
         UserError: No mix, or the weights do not fit the mixes, are negative or all 0.
+
+    Examples:
+        >>> mix = OneOf([LaserMix(), Mix3D()], weights=[3, 1])
+        >>> mix.needs_other, OneOf([LaserMix(probability=0)]).needs_other
+        (True, False)
     """
 
     mixes: Sequence[Mix]

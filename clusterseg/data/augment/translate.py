@@ -26,6 +26,12 @@ class RandomTranslation:
 
     Raises:
         UserError: A negative deviation, or a probability outside [0, 1].
+
+    Examples:
+        >>> points = np.array([[0, 0, 0, 0.5], [1, 0, 0, 0.5]], np.float32)
+        >>> moved = RandomTranslation(z=0)(points, np.random.default_rng(0))
+        >>> np.round(moved[1] - moved[0], 4), moved[:, 2]
+        (array([1., 0., 0., 0.], dtype=float32), array([0., 0.], dtype=float32))
     """
 
     x: float = 0.1

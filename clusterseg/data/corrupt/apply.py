@@ -40,6 +40,14 @@ class Corrupt(Mix):
         name: A key of `CORRUPTIONS`.
         severity: 0 (light) to 2 (heavy).
         about: The data set.
+
+    Examples:
+        >>> points = np.random.default_rng(0).uniform(1, 40, (200, 4)).astype(np.float32)
+        >>> points[:, 3] /= 40
+        >>> scan = LabelledScan(points, np.zeros(200, np.int64), np.zeros(200, np.int64))
+        >>> blurred = Corrupt("motion_blur", 2, About(["car"]))(scan, None, np.random.default_rng(0))
+        >>> len(blurred), float(np.abs(blurred.points - points)[:, :3].max()) > 0.1
+        (200, True)
     """
 
     name: str
@@ -57,6 +65,12 @@ def choose_corruptions(setting: Any) -> tuple[str, ...]:
 
     Raises:
         UserError: A name is unknown or comes twice.
+
+    Examples:
+        >>> choose_corruptions(["fog", "snow"])
+        ('fog', 'snow')
+        >>> len(choose_corruptions("all"))
+        8
     """
     if setting is None:
         return ()

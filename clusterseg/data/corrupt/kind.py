@@ -24,6 +24,11 @@ class About:
     Attributes:
         class_names: Name of each train id.
         features: Names of the columns of the points.
+
+    Examples:
+        >>> about = About(["car", "road"])
+        >>> about.remission("fog"), about.train_ids("wet_ground", ["road", "parking"])
+        (3, [1])
     """
 
     class_names: Sequence[str]
