@@ -2,7 +2,8 @@
 
 A small run on synthetic streets is killed by SIGKILL at random moments, resumed by `ckpt=last` each time, and compared
 with an undisturbed run: every tensor of its last checkpoint, and every row of metrics.csv but for what the clock says.
-Every other run is killed again while it is resumed.
+Every other run is killed again while it is resumed. The share of time recovered is the training time that the newest
+whole checkpoint keeps, of all training time before the kill; it follows `callbacks.last.every_n_steps`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from clusterseg.runs.checkpoint import newest_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOCK = ("scans_per_second", "system/")
@@ -97,8 +101,43 @@ def steps_written(run: Path) -> str:
     return ", ".join(found) or "none"
 
 
-def kill_at(run: Path, settings: list[str], log: Path, moment: float) -> str | None:
+@dataclass(frozen=True)
+class Killed:
+    """What a killed run left: its checkpoints in words, and the seconds of training that they keep and lack."""
+
+    left: str
+    kept: float
+    lost: float
+
+
+def seconds_kept(checkpoint: Path | None) -> float:
+    """Seconds of training in a checkpoint, with those of the parts before a resume."""
+    if checkpoint is None:
+        return 0.0
+    states = torch.load(checkpoint, map_location="cpu", weights_only=True)["callbacks"]
+    return float(states["SystemFigures"]["seconds"])
+
+
+def killed(run: Path, began: float, before: float) -> Killed:
+    """Look at a run that has just been killed.
+
+    Args:
+        run: Its folder.
+        began: Time when its process was started.
+        before: Seconds of training in the checkpoint that it resumed.
+    """
+    now, newest, settings = time.time(), newest_whole(run / "checkpoints"), run / "config.yaml"
+    since = settings.stat().st_mtime if settings.is_file() else 0.0  # written right before the first step
+    if since < began:  # killed in its imports: it had not trained
+        return Killed(steps_written(run), 0.0, 0.0)
+    if newest is None or newest.stat().st_mtime < since:
+        return Killed(steps_written(run), 0.0, now - since)
+    return Killed(steps_written(run), seconds_kept(newest) - before, now - newest.stat().st_mtime)
+
+
+def kill_at(run: Path, settings: list[str], log: Path, moment: float) -> Killed | None:
     """What a run left that was killed at a moment, in seconds; None if it ended before."""
+    before, began = seconds_kept(newest_whole(run / "checkpoints")), time.time()
     process = start(run, settings, log, "ckpt=auto")
     try:
         process.wait(moment)
@@ -106,7 +145,7 @@ def kill_at(run: Path, settings: list[str], log: Path, moment: float) -> str | N
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return steps_written(run)
+        return killed(run, began, before)
 
 
 def main() -> None:
@@ -130,9 +169,10 @@ def main() -> None:
     seconds = time.monotonic() - began
     print(f"undisturbed: {seconds:.1f} s; a second time: {differences(folder / 'again', whole)}", flush=True)
     random.seed(args.seed)
-    identical, resumed, killed = 0, 0, 0
+    identical, resumed, kills = 0, 0, 0
+    kept = lost = 0.0
     print(f"{'kills':>5}  {'after s':>12}  {'checkpoints left (step)':70}  resumed to its end")
-    while killed < args.kills:
+    while kills < args.kills:
         run = folder / f"{resumed}"
         moments, left = [], []
         for _ in range(1 + resumed % 2):  # every other run is killed a second time, while it is resumed
@@ -142,16 +182,20 @@ def main() -> None:
                 seconds = min(seconds, moment)  # the machine has become faster
                 break
             moments.append(f"{moment:.2f}")
-            left.append(found)
+            left.append(found.left)
+            kept, lost = kept + found.kept, lost + found.lost
         code = start(run, settings, log, "ckpt=auto").wait()
         told = differences(run, whole) if code == 0 else f"FAILED with status {code}, see {log}"
         if moments:
-            killed += len(moments)
+            kills += len(moments)
             resumed += 1
             identical += told == "identical"
-            print(f"{killed:5}  {' '.join(moments):>12}  {' | '.join(left):70}  {told}", flush=True)
+            print(f"{kills:5}  {' '.join(moments):>12}  {' | '.join(left):70}  {told}", flush=True)
         shutil.rmtree(run)
-    print(f"{identical} of {resumed} runs identical after {killed} kills")
+    print(f"{identical} of {resumed} runs identical after {kills} kills")
+    print(
+        f"share of time recovered: {kept / max(kept + lost, 1e-9):.3f} ({kept:.1f} of {kept + lost:.1f} s of training)"
+    )
 
 
 if __name__ == "__main__":

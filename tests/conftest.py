@@ -22,7 +22,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 #: Files of a few long tests, which would run alone at the end.
-SLOWEST = ("test_wheel.py", "test_ranks_run.py", "test_custom_dataset.py", "test_cluster_ranks.py", "test_recovery.py")
+SLOWEST = (
+    "test_wheel.py",
+    "test_ranks_run.py",
+    "test_other_ranks.py",
+    "test_custom_dataset.py",
+    "test_cluster_ranks.py",
+    "test_recovery.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,26 +24,26 @@ def scan(rng: np.random.Generator, points: int = 1200) -> tuple[np.ndarray, np.n
     return np.c_[xyz, remission].astype(np.float32), labels
 
 
-def write_dataset(root: Path, sequences: dict[str, int], seed: int = 0) -> Path:
-    """Write scans: ``sequences`` maps a sequence's name to its number of scans."""
+def write_dataset(root: Path, sequences: dict[str, int], seed: int = 0, points: int = 1200) -> Path:
+    """Write scans: ``sequences`` maps a sequence's name to its number of scans; for `points` see `scan`."""
     rng = np.random.default_rng(seed)
     for name, count in sequences.items():
         for folder in ("velodyne", "labels"):
             (root / name / folder).mkdir(parents=True)
         for frame in range(count):
-            points, labels = scan(rng)
-            points.tofile(root / name / "velodyne" / f"{frame:06d}.bin")
+            cloud, labels = scan(rng, points)
+            cloud.tofile(root / name / "velodyne" / f"{frame:06d}.bin")
             labels.tofile(root / name / "labels" / f"{frame:06d}.label")
     return root
 
 
-def write_control(path: Path) -> Path:
+def write_control(path: Path, width: int = 8) -> Path:
     """Write the control file of a network that trains in moments."""
-    table: dict[str, object] = {"output_channels": [8] * 9}
+    table: dict[str, object] = {"output_channels": [width] * 9}
     for stage in (f"{way}.{i}" for way in ("downsample", "upsample") for i in range(4)):
         layers = f"{stage}.feature.layers.0"
-        table |= {f"{stage}.transition": 8, f"{stage}.feature": 1, f"{layers}.downsample": 8}
-        table |= {f"{layers}.net.layers.0": 8, f"{layers}.net.layers.1": 8}
-    table |= {f"point_transforms.{i}": 8 for i in range(3)}
+        table |= {f"{stage}.transition": width, f"{stage}.feature": 1, f"{layers}.downsample": width}
+        table |= {f"{layers}.net.layers.0": width, f"{layers}.net.layers.1": width}
+    table |= {f"point_transforms.{i}": width for i in range(3)}
     path.write_text(json.dumps(table))
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
@@ -13,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from clusterseg.build.task import build_task, init_weights, log, plain, settings_explained, sync_batch_norm
 from clusterseg.build.trainer import build_callbacks, build_trainer, log_short_runs
 from clusterseg.cluster import ClusterHead
-from clusterseg.config.resumable import require_same_model
+from clusterseg.config.resumable import require_same_model, warn_of_other_steps
 from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.reader import Reader
 from clusterseg.data.semantickitti import SemanticKittiReader
@@ -57,13 +58,18 @@ def build(config: DictConfig, run_dir: Path) -> Parts:
     serve(task, data)
     sync_batch_norm(task, config.trainer.sync_batchnorm)
     resume = resume_path(config.ckpt, run_dir)
-    first_step = start(config, task, resume)
+    checkpoint = start(config, task, resume)
     callbacks = build_callbacks(config, run_dir, data)
     data.setup("fit")
     require_modes(task, data)
     trainer = build_trainer(config, run_dir, callbacks)
     log_short_runs(trainer, data.batches_per_epoch(trainer.world_size))
-    config = scale_lr(config, task, scans_per_step(data, trainer))
+    scans = scans_per_step(data, trainer)
+    config = scale_lr(config, task, scans)
+    if checkpoint is not None and data.batch_voxels is None:
+        batches = trainer.world_size * trainer.accumulate_grad_batches
+        rank_zero_only(warn_of_other_steps)(resume, checkpoint, scans, batches)
+    first_step = 0 if checkpoint is None else checkpoint["global_step"]
     # The parts drew different numbers, by their sizes: runs of one seed share dropout whatever their head.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     return Parts(config, run_dir, data, task, trainer, resume, first_step)
@@ -170,18 +176,17 @@ def require_apart(reader: Reader) -> None:
         )
 
 
-def start(config: DictConfig, task: SegmentationTask, resume: Path | None) -> int:
-    """Load the initial weights of a new run, or check the checkpoint to resume; return the first step.
+def start(config: DictConfig, task: SegmentationTask, resume: Path | None) -> dict[str, Any] | None:
+    """Load the initial weights of a new run, or check the checkpoint to resume and return it.
 
     Raises:
         UserError: The file is wrong or does not fit.
     """
     if resume is None:
         init_weights(config, task)
-        return 0
+        return None
     checkpoint = read_checkpoint(resume)
     require_same_model(resume, checkpoint, task.state_dict(), plain(config))
     if config.model.init_from is not None:
         rank_zero_only(log.info)("model.init_from is not read: the run resumes from its checkpoint")
-    step: int = checkpoint["global_step"]
-    return step
+    return checkpoint

@@ -69,5 +69,40 @@ def require_same_model(
         log.warning("resuming under other settings than those of %s (theirs -> here):\n  %s", path, listed)
 
 
+def warn_of_other_steps(path: object, checkpoint: Mapping[str, Any], scans: float, batches: int) -> None:
+    """Warn where a step takes other scans than in the run of the checkpoint, as on another number of ranks.
+
+    Args:
+        path: The checkpoint, for messages.
+        checkpoint: Its content.
+        scans: Scans of an optimiser step of the new run.
+        batches: Batches of such a step: ranks x accumulated batches.
+    """
+    before = _scans_of_step(checkpoint)
+    if before is None or before == scans:
+        return
+    whole = before % batches == 0
+    remedy = f"data.batch_size={before // batches}" if whole else f"a number of ranks that divides {before} evenly"
+    log.warning(
+        "%s took %d scans a step, this run takes %g (in %d batches): it goes on with the scans left of its epoch, in "
+        "other batches; to go on as without the stop, set %s",
+        path,
+        before,
+        scans,
+        batches,
+        remedy,
+    )
+
+
+def _scans_of_step(checkpoint: Mapping[str, Any]) -> int | None:
+    """Scans of an optimiser step of the run of a checkpoint; None with a budget of voxels, or where unknown."""
+    ranks = checkpoint.get("callbacks", {}).get("RandomStates", {}).get("ranks")  # the random state of each
+    config = checkpoint["config"]
+    size, accumulated = at(config, "data.batch_size"), at(config, "trainer.accumulate_grad_batches")
+    if at(config, "data.batch_voxels") is not None or not ranks or not size:
+        return None
+    return int(size) * len(ranks) * int(accumulated or 1)
+
+
 def _short(value: Any) -> str:
     return "{...}" if isinstance(value, Mapping) else shown(value)

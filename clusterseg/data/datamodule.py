@@ -190,7 +190,7 @@ class ScanDataModule(pl.LightningDataModule):
         place = {"seed": self.seed, "rank": rank, "world_size": world_size, "epoch": epoch}
         sampler: TrainSampler | BudgetSampler
         if self.batch_voxels is None:
-            sampler = TrainSampler(len(dataset), proportions=self.order(), **place)
+            sampler = TrainSampler(len(dataset), batch_size=self.batch_size, proportions=self.order(), **place)
         else:
             sampler = BudgetSampler(self._sizes(), self.batch_voxels, **place)
         return train_loader(dataset, sampler, batch_size=self.batch_size, **self._options())

@@ -16,8 +16,10 @@ from clusterseg.data.proportions import Proportions
 class TrainSampler(Sampler[tuple[int, int, int]]):
     """A new order for every (seed, epoch), split evenly over the ranks, as keys (epoch, index, second).
 
-    If the samples do not divide evenly, the order is padded from its beginning. The second scan to mix with depends on
-    the first scan and not on its position in the order, see `partners`.
+    Each step takes the next samples of the order, and each rank its part of them: the batches of the ranks, one after
+    another, are the batch that one process would take. If the samples do not divide evenly, the order is padded from
+    its beginning. The second scan to mix with depends on the first scan and not on its position in the order, see
+    `partners`.
 
     Args:
         num_samples: Samples in the dataset.
@@ -26,6 +28,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         world_size: Number of processes.
         epoch: The first epoch.
         start: Samples of all ranks to skip in that epoch, for a resume within it.
+        batch_size: Samples that a rank takes in a step.
         proportions: What an epoch draws, where it is not every sample once; an index may then exceed `num_samples`.
     """
 
@@ -38,6 +41,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         world_size: int = 1,
         epoch: int = 0,
         start: int = 0,
+        batch_size: int = 1,
         proportions: Proportions | None = None,
     ) -> None:
         self.num_scans = num_samples
@@ -46,6 +50,7 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.batch_size = batch_size
         self.resume(epoch, start)
 
     def resume(self, epoch: int, start: int) -> None:
@@ -74,9 +79,15 @@ class TrainSampler(Sampler[tuple[int, int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         order = self._order()
         padded = np.resize(order, self.start + self.left * self.world_size)
-        mine = padded[self.start + self.rank :: self.world_size]
+        mine = self._mine(padded[self.start :])
         epoch, scans, second = self.epoch, self.num_scans, partners(self.seed, self.epoch, self.num_scans)
         return ((epoch, index, int(second[index % scans])) for index in mine.tolist())
+
+    def _mine(self, order: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " own"]:
+        """Return this rank's part of each step; the last step may be smaller, for all ranks alike."""
+        whole = len(order) // (self.world_size * self.batch_size) * self.world_size * self.batch_size
+        steps = order[:whole].reshape(-1, self.world_size, self.batch_size)
+        return np.concatenate([steps[:, self.rank].ravel(), order[whole:].reshape(self.world_size, -1)[self.rank]])
 
     def _order(self) -> Int64[np.ndarray, " samples"]:
         if self.proportions is not None:

@@ -39,6 +39,24 @@ def test_one_order_for_all_ranks() -> None:
         assert indices(TrainSampler(12, seed=1, epoch=4, rank=rank, world_size=3)) == whole[rank::3]
 
 
+@pytest.mark.parametrize("world_size, batch_size", [(2, 3), (3, 2), (6, 1)])
+@pytest.mark.parametrize("start", [0, 6])
+def test_the_batches_of_the_ranks_are_the_batch_of_one_process(world_size: int, batch_size: int, start: int) -> None:
+    place = {"seed": 1, "epoch": 2, "start": start}
+    alone = indices(TrainSampler(24, **place))
+    sizes = {"world_size": world_size, "batch_size": batch_size}
+    dealt = [indices(TrainSampler(24, rank=rank, **sizes, **place)) for rank in range(world_size)]
+    for step in range(len(dealt[0]) // batch_size):
+        joint = [index for mine in dealt for index in mine[step * batch_size : (step + 1) * batch_size]]
+        assert joint == alone[step * 6 : (step + 1) * 6]
+
+
+def test_a_last_step_may_be_smaller_on_all_ranks() -> None:
+    ranks = [indices(TrainSampler(15, seed=1, rank=rank, world_size=2, batch_size=3)) for rank in range(2)]
+    whole = indices(TrainSampler(15, seed=1))
+    assert [mine[6:] for mine in ranks] == [whole[12:14], [whole[14], whole[0]]]
+
+
 def test_start_skips_in_its_own_epoch_only() -> None:
     whole = TrainSampler(20, seed=1)
     resumed = TrainSampler(20, seed=1, epoch=3, start=6)
