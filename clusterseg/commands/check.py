@@ -56,7 +56,7 @@ def check(config: DictConfig, run_dir: Path) -> list[Finding]:
         no_return=data.reader.no_return,
     )
     findings = diagnose(survey)
-    page = None if config.output is None else Path(config.output).expanduser() / "check.html"
+    page = None if config.output is None or not jobs else Path(config.output).expanduser() / "check.html"
     result = record(survey, findings, suggest(survey))
     if page is not None:
         write_file(page.with_suffix(".json"), json.dumps(result, indent=1, allow_nan=False) + "\n")
