@@ -186,6 +186,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # on a machine that does much else
 @pytest.mark.parametrize("session", SESSIONS, ids=str)
 def test_a_command_runs(session: Session, tmp_path: Path, world: World) -> None:
     lines = [line for line in session.lines if composed_only(line) is None]
