@@ -54,14 +54,13 @@ class World:
 
     def data(self, name: str) -> Path:
         """The root of a small data set; `mixture` is a folder of all."""
-        root = self.folder / "data" / name
         if name == "mixture":
-            return self.data("semantickitti").parent if self.data("pandaset") and self.data("waymo") else root
-        name = name.removesuffix("_multiscan")
-        root = root.with_name(name)
+            parts = [self.data(part) for part in ("semantickitti", "pandaset", "waymo")]
+            return parts[0].parent
+        root = self.folder / "data" / name.removesuffix("_multiscan")
         if not root.is_dir():
             root.mkdir(parents=True)
-            WRITERS[name](root)
+            WRITERS[root.name](root)
         return root
 
     @cached_property
@@ -102,9 +101,8 @@ class World:
 
     def small_training(self, text: str) -> list[str]:
         """Settings that make any training of a page small; a later one wins, so they come last."""
-        steps = ["trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
-        if re.search(r"ckpt=(last|auto)", text):
-            steps[:2] = ["trainer.max_epochs=2", "trainer.limit_train_batches=1"]
+        epochs = 2 if re.search(r"ckpt=(last|auto)", text) else 1
+        steps = [f"trainer.max_epochs={epochs}", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
         settings = [*steps, "data.num_workers=0", "data.batch_size=1", "callbacks.pictures=null"]
         if "init_from=streets" not in text:
             settings.append(f"model.backbone.control={self.control}")

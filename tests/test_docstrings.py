@@ -58,3 +58,8 @@ def test_what_a_user_calls_has_an_example() -> None:
     assert {each.__module__ for each in public()} - set(WITH_EXAMPLES) <= {
         f"{augment.__name__}.{name}" for name in ("collect", "partners")
     }
+
+
+def test_the_reference_shows_what_the_package_lists() -> None:
+    page = (PACKAGE.parent / "docs/reference.md").read_text()
+    assert {name for name in clusterseg.__all__ if f"::: clusterseg.{name}\n" not in page} == {"__version__"}

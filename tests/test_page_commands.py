@@ -62,6 +62,7 @@ COMPOSED = {
     "benchmarks kills": "kills 30 trainings, for an hour",
     "benchmarks collisions": "starts 50 pairs of trainings, for an hour",
     "python recoverLabels.py": "is a program of another project",
+    "python tests/notebook_run.py": "stores what test_notebooks.py runs",
     "pytest": "is one of these tests",
     "make": "sets up an environment of its own",
     "pip": "needs the network, or builds the package as test_wheel.py does",
@@ -148,7 +149,12 @@ def test_programs_besides_are_there() -> None:
             case ["python", "-m", "benchmarks", name, *_]:
                 names = (*benchmarks.NAMES, *benchmarks.LONG, *benchmarks.SCRIPTS, "all", "gpu")
                 assert name in names, line
-            case [".ci/run"] | ["pre-commit", "install"] | ["python", "recoverLabels.py", *_]:
+            case (
+                ["python", "tests/notebook_run.py", "FILE"]
+                | [".ci/run"]
+                | ["pre-commit", "install"]
+                | ["python", "recoverLabels.py", *_]
+            ):
                 assert composed_only(line)
             case _:
                 pytest.fail(f"{line.page}: {line.text}: say in this file how it is tried")
@@ -180,6 +186,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # on a machine that does much else
 @pytest.mark.parametrize("session", SESSIONS, ids=str)
 def test_a_command_runs(session: Session, tmp_path: Path, world: World) -> None:
     lines = [line for line in session.lines if composed_only(line) is None]
