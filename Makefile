@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that run tests; each takes up to 2 GB.
 PROCESSES ?= 2
 
-.PHONY: demo test test-slow lint docs setup clean
+.PHONY: demo test test-slow coverage lint docs setup clean
 
 setup: .venv/installed
 
@@ -31,6 +31,10 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -n $(PROCESSES) --dist loadfile
 
+# Slower than the tests alone, most on Python 3.11 and older, and so no part of the gate.
+coverage: setup
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --cov --cov-report term
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,4 +45,4 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*

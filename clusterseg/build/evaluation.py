@@ -187,10 +187,10 @@ class SplitData(pl.LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer scans than ranks are allowed
         self.data, self.split = data, split
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Every scan of the split once, over all ranks together."""
         self.data.trainer = self.trainer
-        loader: DataLoader = self.data.eval_dataloader(self.split)
+        loader: DataLoader[Any] = self.data.eval_dataloader(self.split)
         return loader
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

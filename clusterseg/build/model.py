@@ -151,8 +151,11 @@ def load(
         >>> result.labels.shape, result.train_ids.shape, result.confidence.shape
         ((100,), (100,), (100,))
     """
-    setting = [os.fspath(p) for p in path] if isinstance(path, list | tuple) else os.fspath(path)  # type: ignore[arg-type]
-    return Model(read_networks(setting, trust), device, precision, tta)
+    if isinstance(path, list | tuple):
+        networks = read_networks([os.fspath(each) for each in path], trust)
+    else:
+        networks = read_networks(os.fspath(path), trust)  # type: ignore[arg-type]  # a sequence is a list or a tuple
+    return Model(networks, device, precision, tta)
 
 
 def choose_device(name: str) -> torch.device:

@@ -101,10 +101,11 @@ def log_short_runs(trainer: pl.Trainer, batches: int) -> None:
     """Lower `log_every_n_steps` so that even a short epoch and a short run are logged at least once."""
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    steps = [trainer.log_every_n_steps, max(batches // trainer.accumulate_grad_batches, 1)]  # type: ignore[attr-defined]
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning leaves it untyped
+    steps = [every, max(batches // trainer.accumulate_grad_batches, 1)]
     if trainer.max_steps > 0:
         steps.append(trainer.max_steps)
-    trainer.log_every_n_steps = min(steps)  # type: ignore[attr-defined]
+    trainer.log_every_n_steps = min(steps)  # type: ignore[attr-defined]  # Lightning leaves it untyped
 
 
 def eval_trainer(config: DictConfig, precision: str) -> pl.Trainer:

@@ -98,7 +98,7 @@ class ClusterReport(Callback):
             log.warning("no report on the clusters: %s", error)
 
     def _report(self, trainer: pl.Trainer, task: SegmentationTask) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning leaves it untyped
         looked = list(self._look(task, data.dataset("val" if data.has_validation else "train")))
         names = task.class_names
         shown = names.index(self.show or "car") if (self.show or "car") in names else 0

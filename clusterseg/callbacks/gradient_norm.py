@@ -26,7 +26,8 @@ class GradientNorm(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Log the norms if the step is logged."""
-        if (trainer.global_step + 1) % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning leaves it untyped
+        if (trainer.global_step + 1) % every:
             return
         assert isinstance(pl_module, SegmentationTask)
         norms = {"train/grad_norm": gradient_norm(pl_module.parameters())}

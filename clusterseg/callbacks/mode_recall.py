@@ -28,7 +28,7 @@ class ModeRecall(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count, if there are subclasses."""
-        names = trainer.datamodule.reader.mode_names()  # type: ignore[attr-defined]
+        names = trainer.datamodule.reader.mode_names()  # type: ignore[attr-defined]  # Lightning leaves it untyped
         assert isinstance(pl_module, SegmentationTask)
         width = max((len(names.get(name, ())) for name in pl_module.class_names), default=0)
         self._counts = None
@@ -49,7 +49,7 @@ class ModeRecall(Callback):
             return
         assert isinstance(pl_module, SegmentationTask)
         counts = torch.stack(gather_objects(self._counts.cpu())).sum(0)
-        names = trainer.datamodule.reader.mode_names()  # type: ignore[attr-defined]
+        names = trainer.datamodule.reader.mode_names()  # type: ignore[attr-defined]  # Lightning leaves it untyped
         for name, modes in mode_recall(counts, pl_module.class_names, names).items():
             for mode, found in modes.items():
                 key = f"val/mode_recall/{name}/{mode}"

@@ -30,7 +30,7 @@ class MovedRun(Callback):
         """Rewrite the paths before Lightning restores the callbacks; all ranks use the paths of rank 0."""
         states = checkpoint.get("callbacks") or {}
         source = Path(str(trainer.ckpt_path)).absolute().parent
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # Lightning leaves it untyped
             key = callback.state_key
             if isinstance(callback, ModelCheckpoint) and callback.dirpath and "dirpath" in states.get(key, {}):
                 moved = states[key]

@@ -77,7 +77,8 @@ class BevPictures(Callback):
         self._chosen, self._results = {}, []
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             if self._validations % self.every == 0:
-                scan_ids = trainer.datamodule.dataset("val").scan_ids[: self.scans]  # type: ignore[attr-defined]
+                data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning leaves it untyped
+                scan_ids = data.dataset("val").scan_ids[: self.scans]
                 self._chosen = {scan_id: index for index, scan_id in enumerate(scan_ids)}
             self._validations += 1
 
@@ -105,7 +106,7 @@ class BevPictures(Callback):
 
     def _show(self, trainer: pl.Trainer, scan: _Result) -> None:
         """Write the picture of a scan and send it to the loggers."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning leaves it untyped
         colours = data.label_map.colours
         xyz = data.dataset("val").read(self._chosen[scan.scan_id]).points[:, :3]
         figure = bev_strip(xyz, panels(xyz, scan.truth, scan.prediction, colours))

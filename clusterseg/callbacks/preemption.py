@@ -81,7 +81,7 @@ class Preemption(Callback):
 
 
 def _last_checkpoints(trainer: pl.Trainer) -> list[LastCheckpoint]:
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning leaves it untyped
     return [callback for callback in callbacks if isinstance(callback, LastCheckpoint)]
 
 

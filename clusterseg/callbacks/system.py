@@ -43,7 +43,7 @@ class SystemFigures(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log the figures if the step is logged."""
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # Lightning leaves it untyped
             return
         figures = {"hours": self._seconds / 3600, "memory_mib": peak_memory(torch.device("cpu")) / 2**20}
         if pl_module.device.type == "cuda":

@@ -47,7 +47,7 @@ def masked_batch_norm(
         rate = (norm.momentum or 0.0) * (count > 1)
         norm.running_mean.lerp_(mean, rate)
         norm.running_var.lerp_(var * count / (count - 1).clamp_min(1), rate)
-        norm.num_batches_tracked.add_(count > 1)  # type: ignore[union-attr]
+        norm.num_batches_tracked.add_(count > 1)  # type: ignore[union-attr]  # it tracks
     return (rows - mean) * (var + norm.eps).rsqrt() * norm.weight + norm.bias
 
 

@@ -68,7 +68,7 @@ def checked(key: str) -> Callable[[C], C]:
                 raise UserError("\n".join(found))
             original(self, *args, **kwargs)
 
-        cls.__init__ = init  # type: ignore[misc]
+        cls.__init__ = init  # type: ignore[misc]  # the wrapped one has its signature
         return cls
 
     return decorate
@@ -163,7 +163,7 @@ def wrong_type(key: str, value: Any, hint: Any) -> Iterator[str]:
         return
 
 
-def _adapter(hint: Any) -> TypeAdapter:
+def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 

@@ -181,12 +181,13 @@ class ScanDataModule(pl.LightningDataModule):
         """Return what a training epoch draws; None for every scan once."""
         return None
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of training batches: shuffled, augmented, capped; resumable within an epoch."""
         dataset = self.dataset("fit")
         rank, world_size = self._rank()
         # Workers start fetching when Lightning requests an iterator, before it sets the sampler's epoch.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed if self.trainer else 0  # type: ignore[attr-defined]
+        progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
+        epoch = 0 if progress is None else progress.processed  # type: ignore[attr-defined]  # of a subclass
         place = {"seed": self.seed, "rank": rank, "world_size": world_size, "epoch": epoch}
         sampler: TrainSampler | BudgetSampler
         if self.batch_voxels is None:
@@ -212,7 +213,7 @@ class ScanDataModule(pl.LightningDataModule):
             return self.batch_size
         return len(self.dataset("fit")) / (self.batches_per_epoch(world_size) * world_size)
 
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Return the loader of validation batches; an empty list if the protocol has no validation.
 
         Raises:
@@ -228,15 +229,15 @@ class ScanDataModule(pl.LightningDataModule):
             )
         return self.eval_dataloader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Return the loader of the test sequences; without labels, targets are `IGNORE_INDEX`."""
         return self.eval_dataloader("test")
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Return the same batches as `test_dataloader`."""
         return self.eval_dataloader("test")
 
-    def eval_dataloader(self, split: str) -> DataLoader:
+    def eval_dataloader(self, split: str) -> DataLoader[Any]:
         """Return a loader of every scan of a split once, in order, without augmentation or cap.
 
         Args:

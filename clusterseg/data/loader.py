@@ -23,10 +23,10 @@ from clusterseg.errors import UserError
 SECONDS_LEFT = 300  # seconds until a worker ends after the first SIGTERM
 
 
-class ScanLoader(DataLoader):
+class ScanLoader(DataLoader[Any]):
     """A DataLoader that receives batches by shared memory or pipe, and never waits forever for a worker."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader names a class of its own
         return map(receive, watched(super().__iter__()))
 
 
@@ -47,7 +47,7 @@ class TrainLoader(ScanLoader):
         self._train_sampler = sampler
         self._epoch, self._handed_out = sampler.epoch, sampler.start
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as above
         return self._count(super().__iter__())
 
     def _count(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -100,7 +100,7 @@ class BudgetLoader(ScanLoader):
         self._budget_sampler = sampler
         self._epoch, self._handed_out = sampler.epoch, sampler.start
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as above
         return self._count(super().__iter__())
 
     def _count(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -143,7 +143,7 @@ def _require_same_division(state: Mapping[str, int], division: Mapping[str, int]
         )
 
 
-def train_loader(dataset: ScanDataset, sampler: TrainSampler | BudgetSampler, **options: Any) -> DataLoader:
+def train_loader(dataset: ScanDataset, sampler: TrainSampler | BudgetSampler, **options: Any) -> DataLoader[Any]:
     """Return the loader of a training run; see `eval_loader` for the options, of which a budget needs no batch_size."""
     if isinstance(sampler, BudgetSampler):
         given = _common(**options)
@@ -152,7 +152,7 @@ def train_loader(dataset: ScanDataset, sampler: TrainSampler | BudgetSampler, **
     return TrainLoader(dataset, sampler, **_common(**options))
 
 
-def eval_loader(dataset: ScanDataset, sampler: EvalSampler, **options: Any) -> DataLoader:
+def eval_loader(dataset: ScanDataset, sampler: EvalSampler, **options: Any) -> DataLoader[Any]:
     """Return a loader for evaluation.
 
     Args:

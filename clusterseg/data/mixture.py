@@ -60,7 +60,8 @@ class MixtureReader(Reader):
         self.parts = dict(parts)
         self.features = tuple(next(iter(self.parts.values())).reader.features)
         self._tables = {name: self._table(name, part, label_map) for name, part in self.parts.items()}
-        self.no_return = any(part.reader.no_return for part in self.parts.values())  # type: ignore[misc]
+        holes = [part.reader.no_return for part in self.parts.values()]
+        self.no_return = any(holes)  # type: ignore[misc]  # a constant of its class elsewhere
         self._require_same_channels()
 
     def scans(self, split: str) -> Sequence[str]:

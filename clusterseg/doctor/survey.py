@@ -99,7 +99,7 @@ def examine(data: ScanDataModule, jobs: Sequence[tuple[str, str]], workers: int)
     patients = Patients(data.reader, data.label_map, data.voxel_size, jobs)
     loader = ScanLoader(patients, batch_size=None, num_workers=workers, worker_init_fn=start_worker)
     try:
-        yield from loader  # type: ignore[misc]
+        yield from loader  # type: ignore[misc]  # without a batch size it yields patients
     except RuntimeError as error:
         raise UserError(
             f"a process that reads scans was killed ({error_line(error)}); it may lack memory, or the reader crashes: "

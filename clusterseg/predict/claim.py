@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from clusterseg.errors import UserError
 
@@ -74,7 +75,7 @@ class Claim:
             self._descriptor = -1
 
 
-def _owner(note: Path) -> dict | None:
+def _owner(note: Path) -> dict[str, Any] | None:
     """Return the process that wrote a note; None if it is dead or the note is another program's."""
     try:
         descriptor = os.open(note, os.O_RDWR)
@@ -94,7 +95,7 @@ def _owner(note: Path) -> dict | None:
     return None
 
 
-def _is_live(descriptor: int, owner: dict) -> bool:
+def _is_live(descriptor: int, owner: dict[str, Any]) -> bool:
     here = owner["host"] == socket.gethostname()
     end = time.monotonic() + _ORPHANS
     while True:

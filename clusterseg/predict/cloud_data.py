@@ -130,7 +130,7 @@ class CloudData(pl.LightningDataModule):
         self.dataset = dataset
         self.num_workers = (4 if torch.cuda.is_available() else 0) if num_workers is None else num_workers
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Return a loader of one file per batch, in order."""
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EvalSampler(len(self.dataset), rank=rank, world_size=world_size)

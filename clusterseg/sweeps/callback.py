@@ -114,8 +114,8 @@ def _end_ranks() -> None:
     observer: type = launcher._ChildProcessObserver
     for thread in threading.enumerate():
         if isinstance(thread, observer):
-            ranks = [*thread._child_processes]  # type: ignore[attr-defined]
-            thread._child_processes.clear()  # type: ignore[attr-defined]
+            ranks = [*thread._child_processes]  # type: ignore[attr-defined]  # of Lightning's observer
+            thread._child_processes.clear()  # type: ignore[attr-defined]  # of Lightning's observer
             for process in ranks:
                 try:
                     process.wait(GRACE)

@@ -76,7 +76,7 @@ class Recipe:
             if key not in types:
                 raise UserError(f"{key}: is not a setting of streets; expected one of {', '.join(types)}")
             values[key] = _sequences(value) if key == "sequences" else _number(key, value, str(types[key]))
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]  # by field
 
     @property
     def lidar(self) -> Lidar:

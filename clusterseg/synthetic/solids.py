@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -42,17 +42,17 @@ class Part(NamedTuple):
     tint: float = 1.0
 
 
-def box(center: tuple[float, float, float], half: tuple[float, float, float], material: M, **more) -> Part:
+def box(center: tuple[float, float, float], half: tuple[float, float, float], material: M, **more: Any) -> Part:
     """A box part."""
     return Part(Kind.BOX, center, half, material, **more)
 
 
-def ellipsoid(center: tuple[float, float, float], half: tuple[float, float, float], material: M, **more) -> Part:
+def ellipsoid(center: tuple[float, float, float], half: tuple[float, float, float], material: M, **more: Any) -> Part:
     """An ellipsoid part."""
     return Part(Kind.ELLIPSOID, center, half, material, **more)
 
 
-def upright(x: float, y: float, bottom: float, top: float, radius: float, material: M, **more) -> Part:
+def upright(x: float, y: float, bottom: float, top: float, radius: float, material: M, **more: Any) -> Part:
     """A vertical cylinder from `bottom` to `top`, in metres."""
     half = (radius, radius, (top - bottom) / 2)
     return Part(Kind.CYLINDER, (x, y, (top + bottom) / 2), half, material, **more)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from clusterseg.synthetic.labels import Raw
@@ -90,7 +92,7 @@ def truck(mode: str, rng: np.random.Generator) -> list[Part]:
 def other_vehicle(mode: str, rng: np.random.Generator) -> list[Part]:
     """A bus, trailer, caravan, tractor or tram."""
     scale, tint = _size(rng), float(rng.uniform(0.6, 1.4))
-    builders = {
+    builders: dict[str, Callable[[], list[Part]]] = {
         "bus": lambda: _coach(11.5 * scale, 3.0, tint, wheels=True),
         "tram": lambda: _coach(20.0 * scale, 3.4, tint, wheels=False),
         "trailer": lambda: [

@@ -188,7 +188,8 @@ class SegmentationTask(pl.LightningModule):
         Counted here because Lightning's own estimate starts the loaders before a resumed run has restored them.
         """
         trainer = self.trainer
-        batches = trainer.datamodule.batches_per_epoch(trainer.world_size)  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning leaves it untyped
+        batches = data.batches_per_epoch(trainer.world_size)
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)

@@ -58,7 +58,7 @@ def by_class(names: Iterable[str], prefix: str) -> list[str]:
 
 
 def _lone(title: str, key: str, **look: bool | str) -> Chart:
-    return Chart(title, {key: title}, **look)  # type: ignore[arg-type]
+    return Chart(title, {key: title}, **look)  # type: ignore[arg-type]  # by field
 
 
 def _scores() -> Chapter:

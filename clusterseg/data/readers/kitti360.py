@@ -76,7 +76,9 @@ class Kitti360Reader(PairedReader):
 
     def has_split(self, split: str) -> bool:
         """Return whether the split is listed."""
-        return split == "all" or bool(self.drives.get(split, split != "test"))  # type: ignore[call-overload]
+        if split == "all":
+            return True
+        return bool(self.drives.get(split, split != "test"))  # type: ignore[call-overload]  # any name
 
     def read_points(self, path: Path) -> Float32[np.ndarray, "points 4"]:
         """Read x, y, z, remission."""

@@ -108,7 +108,7 @@ class PandasetReader(Reader):
 
     def has_split(self, split: str) -> bool:
         """Return whether sequences are listed for the split."""
-        return split == "all" or bool(self._given.get(split, SPLITS[split]))  # type: ignore[call-overload]
+        return split == "all" or bool(self._given.get(split, SPLITS[split]))  # type: ignore[call-overload]  # any name
 
     def read(self, scan_id: str) -> Scan:
         """Read a scan listed by `scans`."""
@@ -136,7 +136,7 @@ class PandasetReader(Reader):
     def _folders(self, split: str) -> Iterator[Path]:
         """Yield the folders of a split's sequences: those listed must be there, those of `SPLITS` may be absent."""
         present = self._present()
-        listed = self._given.get(split)  # type: ignore[call-overload]
+        listed = self._given.get(split)  # type: ignore[call-overload]  # any name may be asked for
         names = present if split == "all" else [str(name).zfill(3) for name in listed or SPLITS.get(split, ())]
         for name in names:
             labelled = (self.root / name / "annotations/semseg").is_dir()

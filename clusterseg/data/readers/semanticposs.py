@@ -35,7 +35,9 @@ class SemanticPossReader(SequenceFolderReader):
 
     def has_split(self, split: str) -> bool:
         """Return whether sequences are listed for the split."""
-        return split == "all" or bool(self.sequences.get(split, SPLITS[split]))  # type: ignore[call-overload]
+        if split == "all":
+            return True
+        return bool(self.sequences.get(split, SPLITS[split]))  # type: ignore[call-overload]  # any name
 
     def default_sequences(self, split: str, present: Sequence[str]) -> Sequence[str]:
         """Return the sequences of the usual split."""

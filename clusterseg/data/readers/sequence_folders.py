@@ -58,7 +58,7 @@ class SequenceFolderReader(PairedReader):
     def pairs(self, split: str) -> Iterable[Pair]:
         """List the scans of the sequences of a split."""
         present = tuple(find_sequences(self.root))
-        names = self.sequences.get(split)  # type: ignore[call-overload]
+        names = self.sequences.get(split)  # type: ignore[call-overload]  # any name may be asked for
         if names is None:
             names = present if split == "all" else tuple(self.default_sequences(split, present))
         listed = list_scans(self.root, names, f"data.sequences.{split}", require_labels=split in ("train", "val"))

@@ -50,7 +50,7 @@ def _decoded(file: Any, path: Path) -> Iterator[Any]:
     if not text.startswith("["):
         raise UserError(f"{path}: expected a table, a JSON array of objects; it starts with {text[:20]!r}")
     while True:
-        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # it always matches
         if text[at : at + 1] == "]":
             return
         try:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +101,7 @@ class Tuner:
         refusal: Exception | None = None
         for block in fitting:
             try:
-                times[block] = self.seconds(lambda block=block: launch(block))  # type: ignore[misc]
+                times[block] = self.seconds(partial(launch, block))
             except self.refusals as error:
                 refusal = error
         if not times:
