@@ -103,7 +103,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("choice", ["laser_polarmix", pytest.param("cutmix", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("choice", ["laser_polarmix", "cutmix"])
+@pytest.mark.slow  # the loader's part of it is in tests/data/test_mixed.py
 def test_a_run_with_mixed_scans_resumes_exactly(choice: str, folder: Path, tmp_path: Path) -> None:
     plain, straight, resumed = tmp_path / "plain", tmp_path / "straight", tmp_path / "resumed"
     config = ["~optim.scheduler", "+optim.scheduler={_target_: clusterseg.optim.constant, _partial_: true}"]

@@ -48,7 +48,9 @@ def arm(folder: Path, name: str, *overrides: str, steps: int = 3) -> DictConfig:
     return config
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(a, marks=pytest.mark.slow) if a in ("default", "class_contrast") else a for a in ARMS]
+)
 def test_each_arm_trains_on_mixed_streets(folder: Path, name: str) -> None:
     run = folder / name
     train(arm(folder, name, "model.cluster.ramp_steps=0"), run)

@@ -45,7 +45,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("tap", [None, "bottleneck", "decoder"])
+@pytest.mark.parametrize(
+    "tap", [pytest.param(None, marks=pytest.mark.slow), "bottleneck", pytest.param("decoder", marks=pytest.mark.slow)]
+)
 def test_trains_and_is_scored(data: Path, tmp_path: Path, model: str, tap: str | None) -> None:
     config = configure(
         "train",

@@ -169,7 +169,10 @@ def test_a_checkpoint_of_another_number_of_classes_is_refused(trained: Path, tmp
         evaluate(evaluating(tmp_path / "seven.ckpt"), tmp_path / "out")
 
 
-@pytest.mark.parametrize("model", ["spvcnn_cluster", "minkunet_cluster", "spvcnn", "minkunet"])
+@pytest.mark.parametrize(
+    "model",
+    ["spvcnn_cluster", "minkunet_cluster", *(pytest.param(m, marks=pytest.mark.slow) for m in ("spvcnn", "minkunet"))],
+)
 def test_every_model_trains_and_is_scored(folder: Path, tmp_path: Path, model: str) -> None:
     config = configure(
         "train",

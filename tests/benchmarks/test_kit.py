@@ -51,6 +51,7 @@ def test_the_kit_itself_wants_a_gpu(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow  # the rehearsal makes tables too
 def test_a_table_and_its_page(tmp_path: Path) -> None:
     done = run("losses", "--quick", "--threads", "1", "--out", str(tmp_path), "--write", str(tmp_path / "page.md"))
     assert done.returncode == 0, done.stderr[-3000:]

@@ -66,7 +66,7 @@ def beyond_chance(seed: int, **settings) -> float:
     return sum(found) / CLASSES
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_modes_that_hang_together_with_scenes_are_found(seed: int) -> None:
     """Balance over a step tears the one mode that a scene shows into all clusters; balance over the bank does not."""
     default, improved = beyond_chance(seed), beyond_chance(seed, **IMPROVED)

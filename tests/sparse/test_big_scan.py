@@ -37,7 +37,10 @@ def row_errors(got: torch.Tensor, want: np.ndarray | torch.Tensor) -> float:
     return float((error / want.norm(dim=1)).max())
 
 
-@pytest.mark.parametrize(("kind", "stride"), [("submanifold", 1), ("submanifold", 4), ("down", 1), ("up", 4)])
+@pytest.mark.parametrize(
+    ("kind", "stride"),
+    [("submanifold", 1), pytest.param("submanifold", 4, marks=pytest.mark.slow), ("down", 1), ("up", 4)],
+)
 def test_convolution(surfaces: torch.Tensor, kind: str, stride: int) -> None:
     coords = spread(surfaces, stride)
     in_stride, out_stride = stride * (2 if kind == "up" else 1), stride * (2 if kind == "down" else 1)
@@ -67,7 +70,7 @@ def test_convolution(surfaces: torch.Tensor, kind: str, stride: int) -> None:
     assert max(len(in_coords), len(out_coords)) == VOXELS
 
 
-@pytest.mark.parametrize("stride", [4, 16])
+@pytest.mark.parametrize("stride", [pytest.param(4, marks=pytest.mark.slow), 16])
 def test_points_and_voxels(surfaces: torch.Tensor, stride: int) -> None:
     points, cells = coarse_coords(surfaces, 1), coarse_coords(surfaces, stride)
     average = matrix(averaging_entries(points, cells, stride), len(cells), len(points))
