@@ -62,7 +62,6 @@ COMPOSED = {
     "benchmarks kills": "kills 30 trainings, for an hour",
     "benchmarks collisions": "starts 50 pairs of trainings, for an hour",
     "python tests/loss_curves.py": "rewrites what test_loss_curves.py compares",
-    "python tests/release_checkpoint.py": "writes a release's fixture",
     "python recoverLabels.py": "is a program of another project",
     "python tests/notebook_run.py": "stores what test_notebooks.py runs",
     "pytest": "is one of these tests",
@@ -153,7 +152,7 @@ def test_programs_besides_are_there() -> None:
                 assert name in names, line
             case (
                 ["python", "tests/notebook_run.py", "FILE"]
-                | ["python", "tests/loss_curves.py" | "tests/release_checkpoint.py", *_]
+                | ["python", "tests/loss_curves.py", *_]
                 | [".ci/run"]
                 | ["pre-commit", "install"]
                 | ["python", "recoverLabels.py", *_]
