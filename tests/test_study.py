@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tiny import write_control, write_dataset
 from clusterseg.commands.front_door import run
 from clusterseg.errors import UserError
 from clusterseg.sweeps.study import Plan, Result, queue, read_plan, read_results, run_study, write_report
-from clusterseg.sweeps.study.comparison import compare, late_gain
+from clusterseg.sweeps.study.comparison import compare, compare_pairs, late_gain
 from clusterseg.sweeps.study.plan import FOLDER
 from clusterseg.sweeps.study.queue import Workplace
 from clusterseg.sweeps.study.statistics import detectable_effect, holm, paired
@@ -101,6 +102,7 @@ def test_cells_come_seed_by_seed_with_the_settings_in_order(plan: Plan) -> None:
         (("[1, 2, 3, 4]", "[1]"), "seeds: List should have at least 2 items"),
         (("[y=2]", "[seed=3]"), "seed=3: the study sets this itself"),
         (("b: [y=2]", "'../b': []"), "cannot name a folder"),
+        (("baseline: a", "baseline: a\npairs: [[a, c]]"), "pairs: got c, expected two of the arms a, b"),
         (("question:", "qestion:"), "question: Field required"),
         (("question:", "question: ["), "cannot be read as YAML"),
     ],
@@ -248,6 +250,24 @@ def test_the_report_says_what_the_results_say(plan: Plan, tmp_path: Path) -> Non
     assert "| car | +1.17 (p 0.02) |" in text and "| road | +0.00 |" in text
     page = (tmp_path / "report.html").read_text()
     assert "+0.90 to +3.77" in page and "data:image/png" in page
+
+
+def test_groups_of_metrics_and_pairs_of_arms(plan: Plan, tmp_path: Path) -> None:
+    plan = replace(plan, groups={"both": ("val/iou/*",), "none at all": ("val/no",)}, pairs=(("a", "b"), ("b", "b")))
+    scores = {"a": [0.40, 0.41, 0.42, 0.43], "b": [0.42, 0.43, 0.45, 0.44]}
+    results = made(plan, scores)
+    b = {arm.name: arm for arm in compare(plan, results)}["b"]
+    # Half of the endpoint, and a class that is always 0.5.
+    assert b.others["both"].mean == pytest.approx(np.mean(np.subtract(scores["b"], scores["a"])) / 4)
+    assert "none at all" not in b.others
+    reverse, itself = compare_pairs(plan, results)
+    assert b.against is not None
+    assert reverse.figures["val/miou"].mean == pytest.approx(-b.against.mean)
+    assert reverse.figures["both"].mean == pytest.approx(-b.others["both"].mean)
+    assert itself.figures["both"].mean == 0.0
+    write_report(plan, results, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "| a - b | -2.00 | -3.30 to -0.70 |" in text and "| both | +0.50" in text
 
 
 def test_the_gain_of_the_last_fifth_needs_a_validation_there() -> None:

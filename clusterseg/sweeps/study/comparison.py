@@ -1,10 +1,10 @@
-"""What the results of a study say: each arm against the baseline."""
+"""What the results of a study say: each arm against the baseline, and against each other where the plan says so."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clusterseg.sweeps.study.plan import Plan
 from clusterseg.sweeps.study.result import Result
@@ -24,7 +24,7 @@ class Arm:
         mean: Mean of the endpoint over them; None without a run.
         std: Sample standard deviation; None below two runs.
         against: Against the baseline on the endpoint; None for the baseline itself or without common seeds.
-        others: Against the baseline on the further metrics.
+        others: Against the baseline on the further metrics and the groups of metrics.
         classes: Against the baseline on the IoU of each class.
         adjusted: p-values of the classes, adjusted by Holm over the classes of this arm.
         late_gain: Mean gain of the endpoint over the last fifth of the steps; None where that was not validated.
@@ -43,16 +43,52 @@ class Arm:
     cost: float | None
 
 
+@dataclass(frozen=True)
+class Pair:
+    """An arm of a study against another one than the baseline.
+
+    Attributes:
+        arm: Name of the arm.
+        other: Name of the one that is subtracted.
+        figures: The endpoint and the groups of metrics, by name.
+    """
+
+    arm: str
+    other: str
+    figures: dict[str, Paired]
+
+
 def compare(plan: Plan, results: Mapping[str, Result]) -> list[Arm]:
     """Compare every arm of the plan with its baseline, in the plan's order."""
-    by_arm = {name: {r.seed: r for r in results.values() if r.arm == name} for name in plan.arms}
+    by_arm = _by_arm(plan, results)
     return [_arm(plan, name, runs, by_arm[plan.baseline]) for name, runs in by_arm.items()]
+
+
+def compare_pairs(plan: Plan, results: Mapping[str, Result]) -> list[Pair]:
+    """Compare the further pairs of arms that the plan names."""
+    by_arm, figures = _by_arm(plan, results), [plan.endpoint, *plan.groups]
+    return [Pair(arm, other, _against(by_arm[arm], by_arm[other], figures)) for arm, other in plan.pairs]
+
+
+def _by_arm(plan: Plan, results: Mapping[str, Result]) -> dict[str, dict[int, Result]]:
+    """Results by arm and seed; to the metrics of each come the means of the groups, over what all runs have."""
+    everywhere = set.intersection(*(set(result.metrics) for result in results.values())) if results else set()
+    members = {
+        name: [key for key in sorted(everywhere) if any(_matches(key, pattern) for pattern in patterns)]
+        for name, patterns in plan.groups.items()
+    }
+
+    def with_groups(result: Result) -> Result:
+        means = {name: statistics.fmean(result.metrics[key] for key in keys) for name, keys in members.items() if keys}
+        return replace(result, metrics={**result.metrics, **means})
+
+    return {name: {r.seed: with_groups(r) for r in results.values() if r.arm == name} for name in plan.arms}
 
 
 def _arm(plan: Plan, name: str, runs: dict[int, Result], baseline: dict[int, Result]) -> Arm:
     values = list(_figure(runs, plan.endpoint).values())
     names = sorted({key for run in runs.values() for key in run.metrics})
-    further = [key for key in names if any(_matches(key, pattern) for pattern in plan.also)]
+    further = [*plan.groups, *(key for key in names if any(_matches(key, pattern) for pattern in plan.also))]
     classes = [key for key in names if key.startswith(_CLASS)]
     other = name != plan.baseline
     by_class = _against(runs, baseline, classes) if other else {}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from clusterseg.errors import UserError
@@ -35,6 +35,8 @@ class _File(BaseModel):
     common: list[str] = []
     endpoint: str = "val/miou"
     also: list[str] = []
+    groups: dict[str, list[str]] = {}
+    pairs: list[Annotated[tuple[str, str], Strict(False)]] = []
 
     @field_validator("seeds")
     @classmethod
@@ -50,6 +52,9 @@ class _File(BaseModel):
             raise ValueError(f"arms: {bad[0]!r} cannot name a folder; expected letters, digits and _ . + -")
         if self.baseline not in self.arms:
             raise ValueError(f"baseline: got {self.baseline}, expected one of the arms {', '.join(self.arms)}")
+        for name in (name for pair in self.pairs for name in pair):
+            if name not in self.arms:
+                raise ValueError(f"pairs: got {name}, expected two of the arms {', '.join(self.arms)}")
         for setting in [*self.common, *(s for arm in self.arms.values() for s in arm)]:
             if setting.startswith(_OWN):
                 raise ValueError(f"{setting}: the study sets this itself, for each run")
@@ -94,6 +99,8 @@ class Plan:
         common: Settings of every run.
         endpoint: The metric that decides, read at the last validation.
         also: Further metrics to compare; a `*` at the end stands for all that begin so.
+        groups: Means of several metrics, compared as one figure each: their names, with `*` as in `also`, by a name.
+        pairs: Comparisons of an arm with another one than the baseline.
     """
 
     name: str
@@ -104,6 +111,8 @@ class Plan:
     common: tuple[str, ...] = ()
     endpoint: str = "val/miou"
     also: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, seed by seed, so that a study cut short has whole pairs.
@@ -148,6 +157,8 @@ def read_plan(study: str) -> Plan:
         tuple(file.common),
         file.endpoint,
         tuple(file.also),
+        {name: tuple(metrics) for name, metrics in file.groups.items()},
+        tuple(file.pairs),
     )
 
 

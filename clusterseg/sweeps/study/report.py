@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from clusterseg.files import write_file
-from clusterseg.sweeps.study.comparison import Arm, compare
+from clusterseg.sweeps.study.comparison import Arm, Pair, compare, compare_pairs
 from clusterseg.sweeps.study.plan import Plan
 from clusterseg.sweeps.study.result import Result
 from clusterseg.sweeps.study.statistics import Paired
@@ -29,7 +29,8 @@ def write_report(plan: Plan, results: Mapping[str, Result], folder: Path) -> lis
     picture = png(forest(plan, arms))
     tables = {
         f"{plan.endpoint} of the last validation, %": main_table(plan, arms),
-        "Further figures, differences in points": further_table(arms),
+        "Arms against each other, differences in points": pair_table(compare_pairs(plan, results)),
+        f"Further figures, differences to {plan.baseline} in points": further_table(arms),
         "IoU by class, differences in points (p by Holm over the classes of an arm)": class_table(arms),
     }
     tables = {title: table for title, table in tables.items() if table[1]}
@@ -54,6 +55,20 @@ def main_table(plan: Plan, arms: Sequence[Arm]) -> Table:
             row += [_number(pair.correlation, 2), _points(pair.detectable)]
         rows.append([*row, _signed(arm.late_gain), _number(arm.cost, 2)])
     return [*head, "gain in last fifth", "wall time"], rows
+
+
+def pair_table(pairs: Sequence[Pair]) -> Table:
+    """Build the table of the arms that are compared with each other: a row per pair, columns per figure."""
+    figures = list(dict.fromkeys(name for pair in pairs for name in pair.figures))
+    head = ["arms", *(title for name in figures for title in (name.removeprefix("val/"), "95 % interval", "p"))]
+    rows = []
+    for pair in pairs:
+        row = [f"{pair.arm} - {pair.other}"]
+        for name in figures:
+            found = pair.figures.get(name)
+            row += ["-"] * 3 if found is None else [_signed(found.mean), _interval(found), _number(found.p, 3)]
+        rows.append(row)
+    return head, rows
 
 
 def further_table(arms: Sequence[Arm]) -> Table:
