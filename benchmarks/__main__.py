@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.options import ROOT, add_options, read_options
 from benchmarks.page import page
 from benchmarks.tables import Table, machine, machine_line
+from clusterseg.allocator import keep_freed_memory
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
 
@@ -31,6 +32,7 @@ NAMES_HELP = f"all: {', '.join(NAMES)}; by name alone: {', '.join((*LONG, 'gpu',
 
 
 def main(arguments: list[str]) -> int:
+    keep_freed_memory()  # as the commands do
     if arguments[:1] == ["gpu"]:
         return int(import_module("benchmarks.gpu.kit").main(arguments[1:]))
     if arguments and arguments[0] in SCRIPTS:

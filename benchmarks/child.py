@@ -8,8 +8,11 @@ from importlib import import_module
 
 import torch
 
+from clusterseg.allocator import keep_freed_memory
+
 if __name__ == "__main__":
     threads, path, arguments = sys.argv[1:]
+    keep_freed_memory()
     torch.set_num_threads(int(threads))
     module, _, function = path.partition(":")
     print(json.dumps(getattr(import_module(module), function)(*json.loads(arguments))))

@@ -47,7 +47,7 @@ def _table(options: Options, cases: list[Case]) -> Table:
     flop = 3 * forward_flop(model, voxels)
     names = [label(case) for case in cases]
     steps = {name: _step(models[case[4]], voxels, case) for name, case in zip(names, cases, strict=True)}
-    times = interleave(steps, options.rounds_of(3 if cases[0][1] == COARSE else 1), quick=options.quick)
+    times = interleave(steps, options.rounds_of(3 if cases[0][1] == COARSE else 0.6), quick=options.quick)
     table = Table(
         f"Training step on {voxels.name} ({len(voxels):,} voxels, {flop / 1e9:.1f} GFLOP)",
         ["step", "median s", "best s", "of the float32 floor", "times the first row", "peak MB", "target"],
@@ -94,9 +94,9 @@ def golden_voxels() -> Voxels | None:
 
 
 def peak(control: str, name: str, with_head: bool, kind: str, engine: str, data: str | None, quick: bool) -> float:
-    """Peak memory in MB of a process that makes three steps."""
+    """Peak memory in MB of a process that makes two steps."""
     model = network(control, engine)
     step = _step(model, load(name, data, quick), (control, name, with_head, kind, engine, ""))
-    for _ in range(3):
+    for _ in range(2):
         step()
     return peak_memory_mb()

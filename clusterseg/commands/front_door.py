@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from clusterseg import __version__
+from clusterseg.allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
     """
     from clusterseg.commands.hydra_command import run_command
 
+    keep_freed_memory()
     if os.getcwd() not in sys.path:
         sys.path.append(
             os.getcwd()
