@@ -11,19 +11,23 @@ from clusterseg.sparse import BatchNorm, Conv3d, SparseTensor
 
 
 def apply_layers(layers: nn.Sequential, x: SparseTensor) -> SparseTensor:
-    """Run convolutions on the tensor and other layers on its features; without gradients norms are folded in."""
+    """Run convolutions on the tensor and other layers on its features.
+
+    A ReLU is taken together with the BatchNorm before it, and without gradients both with the convolution.
+    """
     left = list(layers)
     while left:
         layer = left.pop(0)
-        if not isinstance(layer, Conv3d):
-            x = x.map(layer)
-        elif left and isinstance(left[0], BatchNorm) and left[0].foldable:
-            norm = left.pop(0)
-            relu = bool(left) and isinstance(left[0], nn.ReLU)
+        folded = isinstance(layer, Conv3d) and bool(left) and isinstance(left[0], BatchNorm) and left[0].foldable
+        norm = left.pop(0) if folded else layer
+        relu = isinstance(norm, BatchNorm) and bool(left) and isinstance(left[0], nn.ReLU)
+        left = left[relu:]
+        if folded:
             x = layer(x, norm, relu)
-            left = left[relu:]
+        elif relu:
+            x = x.with_feats(layer(x.feats, relu=True))
         else:
-            x = layer(x)
+            x = layer(x) if isinstance(layer, Conv3d) else x.map(layer)
     return x
 
 
@@ -94,7 +98,7 @@ class LinearBlock(nn.Module):
 
     def forward(self, feats: Tensor) -> Tensor:
         """Run the block on (points, channels)."""
-        out: Tensor = self.net(feats)
+        out: Tensor = self.net.bn(self.net.conv(feats), relu=True)
         return out
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from clusterseg.sparse.kernel_map import KernelMap
 from clusterseg.sparse.norm import BatchNorm
+from clusterseg.sparse.norm_relu import recomputed
 from clusterseg.sparse.tensor import SparseTensor
 
 
@@ -72,11 +73,12 @@ class Conv3d(nn.Module):
         """
         if norm is not None:
             return self._folded(x, norm, relu)
-        if self.kernel_size == 1:
-            return x.map(lambda feats: feats @ self.kernel)
-        kernel_map, stride = self._map(x)
-        feats = x.grid.backend.convolve(x.feats, self.kernel, kernel_map, x.grid.workspace)
-        return x.with_feats(feats, stride)
+        with recomputed(x.feats):
+            if self.kernel_size == 1:
+                return x.map(lambda feats: feats @ self.kernel)
+            kernel_map, stride = self._map(x)
+            feats = x.grid.backend.convolve(x.feats, self.kernel, kernel_map, x.grid.workspace)
+            return x.with_feats(feats, stride)
 
     def _folded(self, x: SparseTensor, norm: BatchNorm, relu: bool) -> SparseTensor:
         scale, shift = norm.scale_and_shift()

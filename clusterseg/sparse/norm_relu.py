@@ -1,0 +1,102 @@
+"""BatchNorm and ReLU in one step that keeps its input alone for the backward pass; the output is computed again there."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import saved_tensors_hooks
+
+
+class Recipe:
+    """How to compute max(0, feats * scale + shift) again.
+
+    Args:
+        feats: (rows, channels), as they went into the norm.
+        scale: (channels,).
+        shift: (channels,).
+    """
+
+    def __init__(self, feats: Tensor, scale: Tensor, shift: Tensor) -> None:
+        self.feats, self.scale, self.shift = feats.detach(), scale, shift
+        self.made: Tensor | None = None
+
+    def make(self) -> Tensor:
+        """The result, computed once for all that ask for it in a backward pass."""
+        if self.made is None:
+            self.made = torch.addcmul(self.shift, self.feats, self.scale).clamp_min_(0)
+        return self.made
+
+
+class _NormReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        feats: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        eps: float,
+        momentum: float,
+        recipes: list[Recipe],
+    ) -> Tensor:
+        mean, var = torch.batch_norm_update_stats(feats, running_mean, running_var, momentum)
+        inverse_std = (var + eps).rsqrt()
+        scale = weight * inverse_std
+        recipe = Recipe(feats, scale, bias - mean * scale)
+        recipes.append(recipe)
+        ctx.recipe, ctx.eps = recipe, eps
+        ctx.save_for_backward(feats, weight, running_mean, running_var, mean, inverse_std)
+        output = recipe.make()
+        recipe.made = None  # whoever needs it holds it; the rest is made again
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        feats, weight, *statistics = ctx.saved_tensors
+        grad = torch.ops.aten.threshold_backward(grad, ctx.recipe.make(), 0)
+        ctx.recipe.made = None  # the convolutions that read the output have had it
+        needed = list(ctx.needs_input_grad[:3])
+        grads = torch.ops.aten.native_batch_norm_backward(grad, feats, weight, *statistics, True, ctx.eps, needed)
+        return *grads, *[None] * 5
+
+
+def norm_relu(
+    feats: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    eps: float,
+    momentum: float,
+) -> Tensor:
+    """ReLU of a BatchNorm in training mode, (rows, channels), all of one floating type; updates the running statistics.
+
+    A convolution that runs within `recomputed(output)` does not keep the output for its backward pass either, so that
+    of two tensors a layer one is left. The output must not be written over then.
+    """
+    recipes: list[Recipe] = []
+    output: Tensor = _NormReLU.apply(feats, weight, bias, running_mean, running_var, eps, momentum, recipes)
+    output.recipe = recipes[0], output._version  # type: ignore[attr-defined]
+    return output
+
+
+def recomputed(feats: Tensor) -> AbstractContextManager[None]:
+    """A context in which operations on the output of `norm_relu` do not save it, but how to compute it again."""
+    recipe, version = getattr(feats, "recipe", (None, 0))
+    if recipe is None or feats._version != version or not torch.is_grad_enabled():
+        return nullcontext()
+    pointer, shape = feats.data_ptr(), feats.shape
+
+    def pack(saved: Tensor) -> Tensor | Recipe:
+        return recipe if saved.data_ptr() == pointer and saved.shape == shape else saved
+
+    def unpack(saved: Tensor | Recipe) -> Tensor:
+        return saved.make() if isinstance(saved, Recipe) else saved
+
+    return saved_tensors_hooks(pack, unpack)
