@@ -1,18 +1,39 @@
-"""Learning-rate schedules, counted in optimiser steps."""
+"""Optimisers in one pass over the parameters where that is possible; learning-rate schedules in optimiser steps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 from pydantic import Field
-from torch.optim import Optimizer
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from clusterseg.errors import UserError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def build_optimizer(optimizer: Callable[..., Optimizer], parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Call a partial of an optimiser's class with the parameters.
+
+    On a CPU Adam, AdamW and SGD are asked for their fused loops, unless `fused` or `foreach` is given: an update of a
+    small network is then a tenth of the work, for PyTorch's default there starts a dozen operations a parameter.
+
+    Examples:
+        >>> from functools import partial
+        >>> layer = nn.Linear(2, 2)
+        >>> build_optimizer(partial(AdamW, lr=0.1), layer.parameters()).defaults["fused"]
+        True
+    """
+    parameters = list(parameters)
+    given = getattr(optimizer, "keywords", {})
+    fits = getattr(optimizer, "func", None) in (Adam, AdamW, SGD) and not {"fused", "foreach"} & set(given)
+    if fits and all(parameter.device.type == "cpu" for parameter in parameters):
+        return optimizer(parameters, fused=True)
+    return optimizer(parameters)
 
 
 def cosine_factor(step: int, total_steps: int, warmup_steps: int, final_factor: float = 0.0) -> float:

@@ -1,9 +1,10 @@
-"""The learning-rate schedules."""
+"""The learning-rate schedules, and how optimisers are built."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from clusterseg.errors import UserError
-from clusterseg.optim import cosine_factor, cosine_with_warmup, multi_step, one_cycle
+from clusterseg.optim import build_optimizer, cosine_factor, cosine_with_warmup, multi_step, one_cycle
 
 
 def test_warm_up_is_linear_and_the_rest_half_a_cosine() -> None:
@@ -84,3 +85,28 @@ def test_a_short_cycle_or_half_of_one_stays_within_its_peak(total: int, rise: fl
     found = rates(lambda optimizer: one_cycle(optimizer, total, rise), total + 3)
     assert max(found) == pytest.approx(0.5)
     assert min(found) >= 0.5 * 4e-6 * 0.999
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD])
+def test_the_fused_optimiser_steps_as_the_plain_one(kind: type[torch.optim.Optimizer]) -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(7, 5).double() for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    keywords = {"lr": 0.01, "weight_decay": 0.1} | ({"momentum": 0.9} if kind is torch.optim.SGD else {})
+    fused = build_optimizer(partial(kind, **keywords), layers[0].parameters())
+    plain = build_optimizer(partial(kind, **keywords, fused=False), layers[1].parameters())
+    assert fused.param_groups[0]["fused"] and not plain.param_groups[0]["fused"]
+    for _ in range(5):
+        rows = torch.randn(9, 7, dtype=torch.float64)
+        for layer, optimizer in zip(layers, (fused, plain), strict=True):
+            optimizer.zero_grad()
+            layer(rows).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(layers[0].weight, layers[1].weight, rtol=1e-12, atol=1e-12)
+
+
+def test_other_optimisers_and_choices_of_the_user_stay() -> None:
+    layer = torch.nn.Linear(2, 2)
+    assert build_optimizer(partial(torch.optim.Adagrad, lr=0.1), layer.parameters()).defaults["fused"] is None
+    assert build_optimizer(partial(torch.optim.Adam, foreach=True), layer.parameters()).defaults["fused"] is None
+    assert type(build_optimizer(torch.optim.Rprop, layer.parameters())) is torch.optim.Rprop

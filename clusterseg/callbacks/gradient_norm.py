@@ -13,6 +13,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from clusterseg.task import SegmentationTask
+from clusterseg.task.logged import is_logged
 
 
 class GradientNorm(Callback):
@@ -26,8 +27,7 @@ class GradientNorm(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Log the norms if the step is logged."""
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning leaves it untyped
-        if (trainer.global_step + 1) % every:
+        if not is_logged(trainer):
             return
         assert isinstance(pl_module, SegmentationTask)
         norms = {"train/grad_norm": gradient_norm(pl_module.parameters())}

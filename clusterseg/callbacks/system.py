@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from clusterseg.predict.latency import peak_memory
+from clusterseg.task.logged import is_logged
 
 
 class SystemFigures(Callback):
@@ -43,7 +44,7 @@ class SystemFigures(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log the figures if the step is logged."""
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # Lightning leaves it untyped
+        if not is_logged(trainer, done=True):
             return
         figures = {"hours": self._seconds / 3600, "memory_mib": peak_memory(torch.device("cpu")) / 2**20}
         if pl_module.device.type == "cuda":

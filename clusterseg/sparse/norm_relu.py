@@ -1,4 +1,4 @@
-"""BatchNorm and ReLU in one step that keeps its input alone for the backward pass; the output is computed again there."""
+"""BatchNorm with its ReLU: its input alone is kept for the backward pass, the output is computed again there."""
 
 from __future__ import annotations
 

@@ -21,6 +21,8 @@ from clusterseg.distributed import mean_over_ranks
 from clusterseg.errors import UserError
 from clusterseg.losses import CrossEntropy
 from clusterseg.metrics import PointConfusion, Scores, scores
+from clusterseg.optim import build_optimizer
+from clusterseg.task.logged import is_logged
 
 #: Inputs that a head may ask for, from the batch; `other` takes a second pass of the network.
 ASKED: dict[str, Callable[[Batch], Tensor]] = {
@@ -84,7 +86,10 @@ class SegmentationTask(pl.LightningModule):
         return output
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the sum of the supervised terms and, if there is a head, of its terms."""
+        """Return the sum of the supervised terms and, if there is a head, of its terms.
+
+        Each term, and the head's statistics, are logged in logged steps only.
+        """
         output = self(batch)
         predictions = output.logits.detach().argmax(1)
         terms, stats = self.loss_terms(output, batch.targets, predictions, self._asked(batch, output))
@@ -92,7 +97,8 @@ class SegmentationTask(pl.LightningModule):
         total = torch.stack([term.float() for term in terms.values()]).sum()
         means = self._over_ranks({"train/loss": total} | {f"train/loss_{name}": term for name, term in terms.items()})
         self.log("train/loss", means.pop("train/loss"), prog_bar=True, batch_size=1)
-        self.log_dict(means | {f"cluster/{name}": value for name, value in stats.items()}, batch_size=1)
+        if is_logged(self.trainer):
+            self.log_dict(means | {f"cluster/{name}": value for name, value in stats.items()}, batch_size=1)
         self.train_confusion.update(predictions[batch.inverse_map], batch.point_targets)
         running = scores(self.train_confusion.confmat)
         self.log("train/miou_present", running.miou_present.float(), prog_bar=True, batch_size=batch.num_scans)
@@ -175,7 +181,7 @@ class SegmentationTask(pl.LightningModule):
         if self._optimizer is None or self._scheduler is None:
             raise RuntimeError("this task was built without an optimiser, for evaluation only")
         try:
-            optimizer = self._optimizer(self.parameters())
+            optimizer = build_optimizer(self._optimizer, self.parameters())
             for group in optimizer.param_groups:
                 group["lr"] *= self.lr_factor
             return optimizer, self._scheduler(optimizer, total_steps=total_steps)
