@@ -16,11 +16,11 @@ setup: .venv/installed
 	@touch $@
 
 demo: setup
-	$(BIN)/python train.py experiment=demo model.cluster.ramp_steps=50 hydra.run.dir=outputs/demo overwrite=true
-	$(BIN)/python evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt hydra.run.dir=outputs/demo/evaluation
+	$(BIN)/python train.py experiment=demo hydra.run.dir=outputs/demo overwrite=true
+	$(BIN)/python evaluate.py compare=[streets,outputs/demo/checkpoints/best.ckpt] data.root=data/streets hydra.run.dir=outputs/demo/evaluation
 	@echo
 	@echo "The run:        outputs/demo (config.yaml, metrics.csv, checkpoints, clusters.png)"
-	@echo "Its evaluation: outputs/demo/evaluation (metrics.json, report.html)"
+	@echo "Before, after:  outputs/demo/evaluation/report.html; with pictures in a/report.html, b/report.html"
 	@echo "Next:           $(BIN)/python train.py --help"
 	@echo "                $(BIN)/python train.py model=spvnas_cluster data.root=DIR   (DIR: SemanticKITTI)"
 

@@ -25,6 +25,8 @@ from clusterseg.sweeps.study.plan import FOLDER
 from clusterseg.sweeps.study.queue import Workplace
 from clusterseg.sweeps.study.statistics import detectable_effect, holm, paired
 
+RESULTS = Path(__file__).parents[1] / "docs/study"
+
 PLAN = """\
 question: Is b better than a?
 baseline: a
@@ -268,6 +270,15 @@ def test_groups_of_metrics_and_pairs_of_arms(plan: Plan, tmp_path: Path) -> None
     write_report(plan, results, tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "| a - b | -2.00 | -3.30 to -0.70 |" in text and "| both | +0.50" in text
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
+def test_the_reports_of_our_studies_follow_from_their_results(folder: Path, tmp_path: Path) -> None:
+    plan = read_plan(folder.name)
+    write_report(plan, read_results(plan, folder), tmp_path)
+    assert (folder / "report.md").read_text() == (tmp_path / "report.md").read_text(), (
+        f"clusterseg study report {folder.name}"
+    )
 
 
 def test_the_gain_of_the_last_fifth_needs_a_validation_there() -> None:
