@@ -98,7 +98,8 @@ class LinearBlock(nn.Module):
 
     def forward(self, feats: Tensor) -> Tensor:
         """Run the block on (points, channels)."""
-        out: Tensor = self.net.bn(self.net.conv(feats), relu=True)
+        conv, norm, _ = self.net
+        out: Tensor = norm(conv(feats), relu=True)
         return out
 
 
