@@ -51,7 +51,7 @@ def main_table(plan: Plan, arms: Sequence[Arm]) -> Table:
         if pair is None:
             row += ["-"] * 5
         else:
-            row += [_signed(pair.mean), _interval(pair), _number(pair.p, 3)]
+            row += [_signed(pair.mean), _interval(pair), _probability(pair.p)]
             row += [_number(pair.correlation, 2), _points(pair.detectable)]
         rows.append([*row, _signed(arm.late_gain), _number(arm.cost, 2)])
     return [*head, "gain in last fifth", "wall time"], rows
@@ -66,7 +66,7 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
         row = [f"{pair.arm} - {pair.other}"]
         for name in figures:
             found = pair.figures.get(name)
-            row += ["-"] * 3 if found is None else [_signed(found.mean), _interval(found), _number(found.p, 3)]
+            row += ["-"] * 3 if found is None else [_signed(found.mean), _interval(found), _probability(found.p)]
         rows.append(row)
     return head, rows
 
@@ -167,6 +167,10 @@ def _signed(value: float | None) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _probability(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else _number(value, 3)
 
 
 def _interval(pair: Paired | None) -> str:
