@@ -15,9 +15,12 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# The scans of conf/experiment/demo.yaml.
+DEMO := data.recipe.scans=16 data.recipe.beams=32 data.recipe.azimuths=500 data.recipe.sequences=[0,1,2,3,4,5,8] data.sequences.val=[8]
+
 demo: setup
 	$(BIN)/python train.py experiment=demo hydra.run.dir=outputs/demo overwrite=true
-	$(BIN)/python evaluate.py compare=[streets,outputs/demo/checkpoints/best.ckpt] data.root=data/streets hydra.run.dir=outputs/demo/evaluation
+	$(BIN)/python evaluate.py compare=[streets,outputs/demo/checkpoints/best.ckpt] data=streets $(DEMO) hydra.run.dir=outputs/demo/evaluation
 	@echo
 	@echo "The run:        outputs/demo (config.yaml, metrics.csv, checkpoints, clusters.png)"
 	@echo "Before, after:  outputs/demo/evaluation/report.html; with pictures in a/report.html, b/report.html"
