@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.options import ROOT, add_options, read_options
 from benchmarks.page import page
 from benchmarks.tables import Table, machine, machine_line
-from clusterseg.allocator import keep_freed_memory
+from clusterseg.commands.allocator import keep_freed_memory
 from clusterseg.errors import UserError
 from clusterseg.files import write_file
 

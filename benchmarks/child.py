@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from clusterseg.allocator import keep_freed_memory
+from clusterseg.commands.allocator import keep_freed_memory
 
 if __name__ == "__main__":
     threads, path, arguments = sys.argv[1:]

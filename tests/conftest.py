@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import config, install_import_hook
 
-from clusterseg.allocator import keep_freed_memory
+from clusterseg.commands.allocator import keep_freed_memory
 
 # Where tensors are. (Whole numbers of the streets are numpy's, which the check would not take for int.)
 TENSOR_CODE = ("sparse", "backbone", "cluster", "data", "losses", "metrics", "distributed", "task")

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from clusterseg.allocator import DECIDED
+from clusterseg.commands.allocator import DECIDED
 
 MEGABYTES = 64
 PROGRAM = f"""
 import json, resource, sys
-from clusterseg.allocator import keep_freed_memory
+from clusterseg.commands.allocator import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from clusterseg import __version__
-from clusterseg.allocator import keep_freed_memory
+from clusterseg.commands.allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def keep_freed_memory() -> bool:
         Whether it was set: not on other systems, nor where the environment sets the allocator already.
 
     Examples:
-        >>> from clusterseg.allocator import keep_freed_memory
+        >>> from clusterseg.commands.allocator import keep_freed_memory
         >>> kept = keep_freed_memory()
     """
     if any(name in os.environ for name in DECIDED):
