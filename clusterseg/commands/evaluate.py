@@ -74,7 +74,8 @@ def compare(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     if rank() == 0:
         print_comparison(names, results)
         write_file(run_dir / "comparison.json", as_text(comparison))
-        write_comparison(run_dir / "report.html", f"Comparison on {config.split}", names, results)
+        folders = [run_dir / folder for folder in "ab"]
+        write_comparison(run_dir / "report.html", f"Comparison on {config.split}", names, results, folders)
         log.info("wrote %s", run_dir / "report.html")
     return comparison
 

@@ -46,12 +46,17 @@ class Gallery:
     def write(self, scans: Sequence[PredictedScan], folder: Path) -> dict[str, bytes]:
         """Write `bev/XX_NNNNNN.png` of each scan and one `viewer.html` of all.
 
+        Pictures that an earlier evaluation left in `bev` are removed: they are of other predictions.
+
         Returns:
             The PNG files by scan.
         """
         pictures = {scan.scan_id: self._from_above(scan) for scan in scans}
-        for scan_id, picture in pictures.items():
-            write_file(folder / "bev" / f"{scan_id.replace('/', '_')}.png", picture)
+        files = {folder / "bev" / f"{scan_id.replace('/', '_')}.png": picture for scan_id, picture in pictures.items()}
+        for earlier in set((folder / "bev").glob("*.png")) - set(files):
+            earlier.unlink()
+        for path, picture in files.items():
+            write_file(path, picture)
         viewed = [ViewedScan(scan.scan_id, scan.points[:, :3], _labelled(scan), scan.predictions) for scan in scans]
         write_viewer(folder / "viewer.html", viewed, self.label_map.class_names, self.label_map.colours)
         return pictures

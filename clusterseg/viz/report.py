@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -93,14 +93,17 @@ def cluster_parts(run: Path) -> list[str]:
     return ["<h2>Clusters of the training</h2>" + note + "".join(parts)] if parts else []
 
 
-def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
-    """Write the table of two evaluations side by side.
+def write_comparison(
+    path: Path, title: str, names: Sequence[str], results: Sequence[dict[str, Any]], folders: Sequence[Path] = ()
+) -> None:
+    """Write the table of two evaluations side by side, and below it how both drew the same scans.
 
     Args:
         path: The .html file.
         title: Its heading.
         names: Names of the two.
         results: What `clusterseg.commands.evaluate.evaluate` returns for each.
+        folders: The folders of the two, beside `path`: their pictures are shown and their reports linked.
 
     Raises:
         UserError: The file cannot be written.
@@ -115,8 +118,22 @@ def write_comparison(path: Path, title: str, names: Sequence[str], results: Sequ
         rows.append(f'<tr{mean}>{row}<td class="{sign}">{shown}</td></tr>')
     heads = "".join(f"<th>{escape(head)}</th>" for head in ("class", "A", "B", "B - A"))
     legend = "".join(f"<p>{letter}: {escape(name)}</p>" for letter, name in zip("AB", names, strict=True))
+    links = [f'<a href="{escape(folder.name)}/report.html">report of {"AB"[i]}</a>' for i, folder in enumerate(folders)]
+    legend += f"<p>{', '.join(links)}</p>" if links else ""
     table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    write_page(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}"])
+    write_page(path, title, [f"<h1>{escape(title)}</h1>{legend}<h2>IoU, %</h2>{table}", *_side_by_side(folders)])
+
+
+def _side_by_side(folders: Sequence[Path]) -> Iterator[str]:
+    """The pictures that both folders hold, those of one scan together."""
+    if not folders:
+        return
+    for drawn in sorted((folders[0] / "bev").glob("*.png")):
+        both = [folder / "bev" / drawn.name for folder in folders]
+        if all(picture.is_file() for picture in both):
+            yield f"<h2>{escape(drawn.stem)}</h2>"
+            for letter, picture in zip("AB", both, strict=True):
+                yield f"<h3>{letter}</h3>{image(picture.read_bytes(), f'{drawn.stem} by {letter}')}"
 
 
 def write_page(path: Path, title: str, body: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from clusterseg.predict.prediction import PredictedScan
 from clusterseg.predict.robustness import PUBLISHED, robustness
 from clusterseg.viz.confusion import confusion_figure, write_confusion
 from clusterseg.viz.figures import png
+from clusterseg.viz.gallery import Gallery
 from clusterseg.viz.report import write_comparison, write_report
 from clusterseg.viz.robustness import corrupted_figure, robustness_table
 from clusterseg.viz.tables import difference_rows
@@ -99,6 +100,20 @@ def test_differences(tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text()
     assert text.count("<tr") == 23
     assert f'class="better">{100 * max(row[3] for row in rows):+.2f}' in text
+    assert "<img" not in text
+
+
+def test_a_comparison_shows_the_scans_that_both_drew(tmp_path: Path) -> None:
+    gallery = Gallery(["08/000000", "08/000001"], 2, load_label_map("semantickitti"))
+    drawn = [PredictedScan(name, *scan_of(50)) for name in ("08/000000", "08/000001")]
+    gallery.write(drawn, tmp_path / "a")
+    gallery.write(drawn, tmp_path / "b")
+    gallery.write(drawn[1:], tmp_path / "b")  # what was drawn before is of other predictions
+    folders = [tmp_path / "a", tmp_path / "b"]
+    write_comparison(tmp_path / "report.html", "Comparison", ["one", "two"], [a_result(1), a_result(2)], folders)
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("<img") == 2 and "08_000001" in text and "08_000000" not in text
+    assert 'href="a/report.html"' in text
 
 
 def test_confusion_rows_are_the_truth(tmp_path: Path) -> None:
