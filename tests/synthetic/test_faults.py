@@ -17,7 +17,7 @@ from streets_files import SMALL, command, digest, run
 from clusterseg.errors import UserError
 from clusterseg.synthetic import Recipe, ensure_streets, generate, write_streets
 
-MORE = dataclasses.replace(SMALL, scans=16, sequences=(0,), period=0.5)
+MORE = dataclasses.replace(SMALL, scans=40, sequences=(0,), period=0.5)
 
 
 @pytest.fixture(scope="module")
