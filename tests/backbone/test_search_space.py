@@ -42,7 +42,7 @@ def check(space: SearchSpace, seed: int, path: Path) -> None:
 
 
 def test_random_networks(tmp_path: Path) -> None:
-    for seed in range(8):
+    for seed in range(20):
         check(NARROW, seed, tmp_path)
 
 

@@ -48,14 +48,14 @@ def fuzz(examples: int) -> settings:
     return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
-@fuzz(200)
+@fuzz(400)
 @given(st.randoms(use_true_random=True))
 def test_broken_files(folder: Path, draw: random.Random) -> None:
     suffix, content = broken(draw)
     read(folder / f"a{suffix}", content)
 
 
-@fuzz(150)
+@fuzz(250)
 @given(st.sampled_from((".bin", ".npy", ".pcd", ".ply", ".las", ".laz")), st.binary(max_size=600))
 def test_any_bytes(folder: Path, suffix: str, content: bytes) -> None:
     magic = {".npy": b"\x93NUMPY\1\0", ".pcd": b"VERSION .7\nFIELDS x y z\n", ".ply": b"ply\n", ".bin": b""}
