@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
 
-from clusterseg.sparse.norm_relu import norm_relu
+from clusterseg.sparse.norm_relu import NormReLU
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -33,12 +33,13 @@ class BatchNorm(nn.BatchNorm1d):
         if relu and self._lean(feats):
             running = self.get_buffer("running_mean"), self.get_buffer("running_var")
             self.get_buffer("num_batches_tracked").add_(1)
-            return norm_relu(feats, self.weight, self.bias, *running, self.eps, self.momentum or 0.0)
+            fused: Tensor = NormReLU.apply(feats, self.weight, self.bias, *running, self.eps, self.momentum or 0.0)
+            return fused
         normalised = self._normalised(feats)
         return normalised.relu_() if relu else normalised
 
     def _lean(self, feats: Tensor) -> bool:
-        """Whether `norm_relu` may take it, which keeps one tensor instead of two for the backward pass."""
+        """Whether `NormReLU` may take it, which keeps one tensor instead of two for the backward pass."""
         alone = not (self.synced and dist.is_initialized() and dist.get_world_size() > 1)
         plain = feats.device.type == "cpu" and feats.dtype == self.weight.dtype in (torch.float32, torch.float64)
         return alone and plain and self.training and torch.is_grad_enabled() and len(feats) > 1

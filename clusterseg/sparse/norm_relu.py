@@ -31,7 +31,13 @@ class Recipe:
         return self.made
 
 
-class _NormReLU(torch.autograd.Function):
+class NormReLU(torch.autograd.Function):
+    """ReLU of a BatchNorm in training mode, (rows, channels), all of one floating type; updates the running statistics.
+
+    A convolution that runs within `recomputed(output)` does not keep the output for its backward pass either, so that
+    of two tensors a layer one is left. The output must not be written over then.
+    """
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -42,54 +48,35 @@ class _NormReLU(torch.autograd.Function):
         running_var: Tensor,
         eps: float,
         momentum: float,
-        recipes: list[Recipe],
     ) -> Tensor:
+        """See the class."""
         mean, var = torch.batch_norm_update_stats(feats, running_mean, running_var, momentum)
         inverse_std = (var + eps).rsqrt()
         scale = weight * inverse_std
-        recipe = Recipe(feats, scale, bias - mean * scale)
-        recipes.append(recipe)
-        ctx.recipe, ctx.eps = recipe, eps
+        ctx.recipe, ctx.eps = Recipe(feats, scale, bias - mean * scale), eps
         ctx.save_for_backward(feats, weight, running_mean, running_var, mean, inverse_std)
-        output = recipe.make()
-        recipe.made = None  # whoever needs it holds it; the rest is made again
+        output: Tensor = ctx.recipe.make()
+        ctx.recipe.made = None  # whoever needs it holds it; the rest is made again
+        ctx.version = output._version
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of input, weight and bias."""
         feats, weight, *statistics = ctx.saved_tensors
         grad = torch.ops.aten.threshold_backward(grad, ctx.recipe.make(), 0)
         ctx.recipe.made = None  # the convolutions that read the output have had it
         needed = list(ctx.needs_input_grad[:3])
         grads = torch.ops.aten.native_batch_norm_backward(grad, feats, weight, *statistics, True, ctx.eps, needed)
-        return *grads, *[None] * 5
-
-
-def norm_relu(
-    feats: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    eps: float,
-    momentum: float,
-) -> Tensor:
-    """ReLU of a BatchNorm in training mode, (rows, channels), all of one floating type; updates the running statistics.
-
-    A convolution that runs within `recomputed(output)` does not keep the output for its backward pass either, so that
-    of two tensors a layer one is left. The output must not be written over then.
-    """
-    recipes: list[Recipe] = []
-    output: Tensor = _NormReLU.apply(feats, weight, bias, running_mean, running_var, eps, momentum, recipes)
-    output.recipe = recipes[0], output._version  # type: ignore[attr-defined]
-    return output
+        return *grads, *[None] * 4
 
 
 def recomputed(feats: Tensor) -> AbstractContextManager[None]:
-    """A context in which operations on the output of `norm_relu` do not save it, but how to compute it again."""
-    recipe, version = getattr(feats, "recipe", (None, 0))
-    if recipe is None or feats._version != version or not torch.is_grad_enabled():
+    """A context in which operations on the output of `NormReLU` do not save it, but how to compute it again."""
+    made_by = feats.grad_fn  # the context of the function
+    recipe = getattr(made_by, "recipe", None)
+    if recipe is None or feats._version != getattr(made_by, "version", None) or not torch.is_grad_enabled():
         return nullcontext()
     pointer, shape = feats.data_ptr(), feats.shape
 
