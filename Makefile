@@ -23,7 +23,7 @@ demo: setup
 	$(BIN)/python evaluate.py compare=[streets,outputs/demo/checkpoints/best.ckpt] data=streets $(DEMO) hydra.run.dir=outputs/demo/evaluation
 	@echo
 	@echo "The run:        outputs/demo (config.yaml, metrics.csv, checkpoints, clusters.png)"
-	@echo "Before, after:  outputs/demo/evaluation/report.html; with pictures in a/report.html, b/report.html"
+	@echo "Before, after:  outputs/demo/evaluation/report.html; more in a/report.html, b/report.html"
 	@echo "Next:           $(BIN)/python train.py --help"
 	@echo "                $(BIN)/python train.py model=spvnas_cluster data.root=DIR   (DIR: SemanticKITTI)"
 

@@ -19,8 +19,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 def build_optimizer(optimizer: Callable[..., Optimizer], parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Call a partial of an optimiser's class with the parameters.
 
-    On a CPU Adam, AdamW and SGD are asked for their fused loops, unless `fused` or `foreach` is given: an update of a
-    small network is then a tenth of the work, for PyTorch's default there starts a dozen operations a parameter.
+    On a CPU Adam, AdamW and SGD are asked for their fused loops, unless `fused` or `foreach` is given: PyTorch's
+    default there starts a dozen operations for each parameter.
 
     Examples:
         >>> from functools import partial
