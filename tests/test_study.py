@@ -96,6 +96,16 @@ def test_cells_come_seed_by_seed_with_the_settings_in_order(plan: Plan) -> None:
     assert len({cell.hash for cell in cells}) == 8
 
 
+def test_settings_of_a_seed_are_in_all_its_runs_and_in_the_report(tmp_path: Path) -> None:
+    path = tmp_path / "folds.yaml"
+    path.write_text(PLAN.replace("[1, 2, 3, 4]", "[1, 2]") + "by_seed: {1: [z=1], 2: [z=2]}\n")
+    plan = read_plan(str(path))
+    settings = {cell.name: cell.settings for cell in plan.cells()}
+    assert settings["a/1"] == ("x=1", "z=1", "seed=1") and settings["b/2"] == ("x=1", "z=2", "y=2", "seed=2")
+    write_report(plan, made(plan, {"a": [0.5, 0.6], "b": [0.6, 0.7]}), tmp_path)
+    assert "- seed 2: `z=2`\n" in (tmp_path / "report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -105,6 +115,11 @@ def test_cells_come_seed_by_seed_with_the_settings_in_order(plan: Plan) -> None:
         (("[y=2]", "[seed=3]"), "seed=3: the study sets this itself"),
         (("b: [y=2]", "'../b': []"), "cannot name a folder"),
         (("baseline: a", "baseline: a\npairs: [[a, c]]"), "pairs: got c, expected two of the arms a, b"),
+        (
+            ("baseline: a", "baseline: a\nby_seed: {1: [z=1], 2: [z=2]}"),
+            "by_seed: got 1, 2, expected settings for each of 1, 2, 3, 4",
+        ),
+        (("baseline: a", "baseline: a\nby_seed: {1: [], 2: [], 3: [], 4: [seed=9]}"), "seed=9: the study sets this itself"),
         (("question:", "qestion:"), "question: Field required"),
         (("question:", "question: ["), "cannot be read as YAML"),
     ],

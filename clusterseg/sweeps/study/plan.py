@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ class _File(BaseModel):
     arms: dict[str, list[str]] = Field(min_length=2)
     seeds: list[int] = Field(min_length=2)
     common: list[str] = []
+    by_seed: dict[int, list[str]] = {}
     endpoint: str = "val/miou"
     also: list[str] = []
     groups: dict[str, list[str]] = {}
@@ -55,7 +57,9 @@ class _File(BaseModel):
         for name in (name for pair in self.pairs for name in pair):
             if name not in self.arms:
                 raise ValueError(f"pairs: got {name}, expected two of the arms {', '.join(self.arms)}")
-        for setting in [*self.common, *(s for arm in self.arms.values() for s in arm)]:
+        if self.by_seed and set(self.by_seed) != set(self.seeds):
+            raise ValueError(f"by_seed: got {_listed(self.by_seed)}, expected settings for each of {_listed(self.seeds)}")
+        for setting in chain(self.common, *self.by_seed.values(), *self.arms.values()):
             if setting.startswith(_OWN):
                 raise ValueError(f"{setting}: the study sets this itself, for each run")
         return self
@@ -68,7 +72,7 @@ class Cell:
     Attributes:
         arm: Name of its arm.
         seed: Its seed; the runs of one seed are paired.
-        settings: Arguments of `clusterseg train`, those of the study before those of the arm, then the seed.
+        settings: Arguments of `clusterseg train`: those of the study, of the seed, of the arm, then the seed itself.
     """
 
     arm: str
@@ -97,6 +101,7 @@ class Plan:
         arms: Settings of `clusterseg train` by arm.
         seeds: Seeds of every arm.
         common: Settings of every run.
+        by_seed: Settings of every run of a seed, such as the sequence that a fold leaves out; empty, or for all seeds.
         endpoint: The metric that decides, read at the last validation.
         also: Further metrics to compare; a `*` at the end stands for all that begin so.
         groups: Means of several metrics, compared as one figure each: their names, with `*` as in `also`, by a name.
@@ -113,6 +118,7 @@ class Plan:
     also: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
+    by_seed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, seed by seed, so that a study cut short has whole pairs.
@@ -124,7 +130,7 @@ class Plan:
         """
         for seed in self.seeds:
             for arm, settings in self.arms.items():
-                yield Cell(arm, seed, (*self.common, *settings, f"seed={seed}"))
+                yield Cell(arm, seed, (*self.common, *self.by_seed.get(seed, ()), *settings, f"seed={seed}"))
 
 
 def read_plan(study: str) -> Plan:
@@ -159,7 +165,12 @@ def read_plan(study: str) -> Plan:
         tuple(file.also),
         {name: tuple(metrics) for name, metrics in file.groups.items()},
         tuple(file.pairs),
+        {seed: tuple(settings) for seed, settings in file.by_seed.items()},
     )
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _first(error: ValidationError) -> str:

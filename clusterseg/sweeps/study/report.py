@@ -132,13 +132,18 @@ def _facts(plan: Plan, arms: Sequence[Arm]) -> list[str]:
         "",
         f"Command: `clusterseg study run {plan.name}`, then `clusterseg study report {plan.name}`.",
         "",
-        "Common settings: " + (" ".join(f"`{setting}`" for setting in plan.common) or "none") + ".",
+        f"Common settings: {_settings(plan.common) or 'none'}.",
         "",
-        *(f"- {name}: " + (" ".join(f"`{s}`" for s in settings) or "nothing") for name, settings in plan.arms.items()),
+        *(f"- {name}: {_settings(settings) or 'nothing'}" for name, settings in plan.arms.items()),
+        *(f"- seed {seed}: {_settings(settings)}" for seed, settings in plan.by_seed.items()),
         "",
         "Intervals: Student's t over the paired differences of seeds. Detectable: the true difference that these seeds "
         "would find with 80 % power at 5 %. Wall time: mean ratio to the baseline's runs, on whatever else ran.",
     ]
+
+
+def _settings(settings: Sequence[str]) -> str:
+    return " ".join(f"`{setting}`" for setting in settings)
 
 
 def _body(plan: Plan, arms: Sequence[Arm], tables: Mapping[str, Table], picture: bytes) -> list[str]:
