@@ -119,7 +119,10 @@ def test_settings_of_a_seed_are_in_all_its_runs_and_in_the_report(tmp_path: Path
             ("baseline: a", "baseline: a\nby_seed: {1: [z=1], 2: [z=2]}"),
             "by_seed: got 1, 2, expected settings for each of 1, 2, 3, 4",
         ),
-        (("baseline: a", "baseline: a\nby_seed: {1: [], 2: [], 3: [], 4: [seed=9]}"), "seed=9: the study sets this itself"),
+        (
+            ("baseline: a", "baseline: a\nby_seed: {1: [], 2: [], 3: [], 4: [seed=9]}"),
+            "seed=9: the study sets this itself",
+        ),
         (("question:", "qestion:"), "question: Field required"),
         (("question:", "question: ["), "cannot be read as YAML"),
     ],

@@ -6,6 +6,7 @@ import ctypes
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from clusterseg.errors import UserError
 
 LIBRARY = Path(__file__).with_name("libclusterseg.so")
 #: Of the functions in C; a library of another number was built from other sources.
-INTERFACE = 1
+INTERFACE = 2
 
 
 @cache
@@ -47,15 +48,25 @@ def library() -> ctypes.CDLL:
     loaded.clusterseg_weight_gradient.argtypes = [pointer] * 6 + [size] * 5 + [number]
     loaded.clusterseg_map.argtypes = [pointer] * 5 + [size] * 2 + [number]
     loaded.clusterseg_lovasz.argtypes = [pointer] * 4 + [size] * 2 + [number]
+    loaded.clusterseg_voxelize.argtypes = [pointer] * 6 + [size] * 2 + [ctypes.c_float, number]
+    loaded.clusterseg_keep_voxels.argtypes = [pointer] * 9 + [size] * 2 + [number]
     return loaded
 
 
 def call(name: str, *arguments: object) -> None:
-    """Call a function of the library with tensors (contiguous, on the CPU) and numbers, on PyTorch's number of threads.
+    """Call a function of the library with tensors (contiguous, on the CPU), arrays (contiguous) and numbers.
+
+    It runs on PyTorch's number of threads.
 
     Raises:
         MemoryError: There is no scratch memory.
     """
-    given = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
+    given = [_pointer(argument) for argument in arguments]
     if getattr(library(), f"clusterseg_{name}")(*given, torch.get_num_threads()):
         raise MemoryError(f"no scratch memory for {name} in C")
+
+
+def _pointer(argument: object) -> object:
+    if isinstance(argument, Tensor):
+        return argument.data_ptr()
+    return argument.ctypes.data if isinstance(argument, np.ndarray) else argument

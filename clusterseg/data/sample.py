@@ -102,18 +102,19 @@ def build_sample(
     point_targets, point_subjects, own = targets, subjects, len(points) if num_points is None else num_points
     if max_voxels is not None and len(voxels) > max_voxels:
         voxels, stays = cap_voxels(voxels, max_voxels, rng)
-        point_targets, points, own = targets[stays], points[stays], int(np.searchsorted(stays, own))
-        point_subjects = None if subjects is None else subjects[stays]
+        point_targets, own = targets.take(stays), int(np.searchsorted(stays, own))
+        point_subjects = None if subjects is None else subjects.take(stays)
+        points = points.take(stays, axis=0) if keep_points else points
     return Sample(
         scan_id=scan_id,
         coords=voxels.coords,
         feats=augmented.take(voxels.first_point, axis=0),  # six times faster than row indexing
-        targets=targets[voxels.first_point],
+        targets=targets.take(voxels.first_point),
         inverse_map=voxels.inverse_map[:own],
         point_targets=point_targets[:own],
         points=points[:own] if keep_points else None,
         context=points[own:] if keep_points and own < len(points) else None,
-        subjects=None if subjects is None else subjects[voxels.first_point],
+        subjects=None if subjects is None else subjects.take(voxels.first_point),
         point_subjects=None if point_subjects is None else point_subjects[:own],
         view=None if view_rng is None else _view(whole, voxels, voxel_size, max_voxels, transforms, view_rng),
     )

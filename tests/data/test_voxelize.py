@@ -1,17 +1,34 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_scans import random_points
 
+from clusterseg import compiled
 from clusterseg.data.label_map import load_label_map
-from clusterseg.data.scan import read_scan
-from clusterseg.data.voxelize import MAX_VOXELS_PER_AXIS, Voxels, cap_voxels, voxelize
+from clusterseg.data.voxelize import (
+    MAX_VOXELS_PER_AXIS,
+    Voxels,
+    _keep,
+    _keep_compiled,
+    _voxelize_compiled,
+    _voxelize_native,
+    cap_voxels,
+    voxelize,
+)
 from clusterseg.errors import UserError
 from clusterseg.sparse.coords import COORD_LIMIT
+
+needs_library = pytest.mark.skipif(not compiled.is_built(), reason="the parts in C were not built: no C compiler")
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "native"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param and not compiled.is_built():
+        pytest.skip("the parts in C were not built: no C compiler")
+    monkeypatch.setattr(compiled, "is_built", lambda: request.param)
 
 
 def slow_voxelize(points: np.ndarray, voxel_size: float) -> tuple[list, list, list]:
@@ -155,18 +172,19 @@ def test_cap_above_the_count_changes_nothing() -> None:
     assert capped is whole and kept.tolist() == list(range(100))
 
 
-def test_is_much_faster_than_unique_rows(shared: Path) -> None:
-    scan = next((shared / "data" / "semantickitti_mini" / "sequences" / "00" / "velodyne").glob("*.bin"))
-    points = read_scan(scan)
-
-    def seconds(function: object) -> float:
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            function()  # type: ignore[operator]
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    grid = np.round(points[:, :3] / 0.05).astype(np.int32)
-    rows = seconds(lambda: np.unique(grid, axis=0, return_index=True, return_inverse=True))
-    assert seconds(lambda: voxelize(points)) < rows / 3
+@needs_library
+@pytest.mark.parametrize("voxel_size", [0.05, 1.0])
+def test_both_ways_are_one_on_a_large_scan(voxel_size: float) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, [30, 30, 2, 1], (120_000, 4)).astype(np.float32)
+    points[::3] = np.round(points[::3] * 2) / 2  # many on the border of two voxels of a metre
+    a, b = _voxelize_compiled(points, voxel_size), _voxelize_native(points, voxel_size)
+    stays = rng.random(len(a)) < 0.5
+    count = int(stays.sum())
+    (c, kept), (d, same) = _keep_compiled(a, stays, count), _keep(b, stays, count)
+    assert 0 < count < len(a) < len(points)
+    for one, other in ((a, b), (c, d)):
+        np.testing.assert_array_equal(one.coords, other.coords)
+        np.testing.assert_array_equal(one.first_point, other.first_point)
+        np.testing.assert_array_equal(one.inverse_map, other.inverse_map)
+    np.testing.assert_array_equal(kept, same)

@@ -58,7 +58,9 @@ class _File(BaseModel):
             if name not in self.arms:
                 raise ValueError(f"pairs: got {name}, expected two of the arms {', '.join(self.arms)}")
         if self.by_seed and set(self.by_seed) != set(self.seeds):
-            raise ValueError(f"by_seed: got {_listed(self.by_seed)}, expected settings for each of {_listed(self.seeds)}")
+            raise ValueError(
+                f"by_seed: got {_listed(self.by_seed)}, expected settings for each of {_listed(self.seeds)}"
+            )
         for setting in chain(self.common, *self.by_seed.values(), *self.arms.values()):
             if setting.startswith(_OWN):
                 raise ValueError(f"{setting}: the study sets this itself, for each run")
