@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from original_modules import Original
 from tiny import write_control
 from torch import Tensor, nn
+from warm_process import command
 
 from clusterseg.backbone.pretrained import load_pretrained
 from clusterseg.build.prepare import self_contained
@@ -127,8 +126,7 @@ def test_the_command(tmp_path: Path) -> None:
     own = checkpoint(tmp_path / "own.ckpt", training(f"model.backbone.control={write_control(tmp_path / 'net')}"))
     work = tmp_path / "work"
     work.mkdir()
-    run = [sys.executable, "-m", "clusterseg", "export", f"ckpt={own}", "output=w.pt"]
-    done = subprocess.run(run, cwd=work, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "wrote w.pt" in done.stdout
+    code, said = command(["export", f"ckpt={own}", "output=w.pt"], work)
+    assert code == 0, said
+    assert "wrote w.pt" in said
     assert [path.name for path in work.iterdir()] == ["w.pt"]

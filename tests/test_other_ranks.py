@@ -18,6 +18,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig
+from ranks import PRELOADED
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
@@ -90,7 +91,7 @@ def one_rank(rank: int, port: int, jobs: list[tuple[DictConfig, Path]]) -> None:
 
 def on_two_ranks(jobs: list[tuple[DictConfig, Path]]) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(PRELOADED)
     port = find_free_network_port()
     ranks = [context.Process(target=one_rank, args=(rank, port, jobs)) for rank in range(2)]
     for process in ranks:

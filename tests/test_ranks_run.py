@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hydra.utils import instantiate
+from ranks import start_ranks
 from tiny import write_control
 from tiny_run import configure
 from torch import Tensor, nn
@@ -82,7 +82,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 def test_two_ranks_train_as_one_process_on_the_joint_batch(tmp_path: Path) -> None:
     alone, state = loss_curve(tmp_path)
-    mp.spawn(one_rank, (str(tmp_path),), nprocs=2)
+    start_ranks(one_rank, tmp_path, 2)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     curve = [sum(pair) / 2 for pair in zip(*(losses for losses, _ in ranks), strict=True)]
     print("largest difference", max(abs(a - b) for a, b in zip(curve, alone, strict=True)))

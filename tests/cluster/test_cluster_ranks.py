@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import start_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -97,7 +97,7 @@ def one_rank(rank: int, folder: str) -> None:
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with each rank's record of all cases, for each number of ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, (str(folder),), nprocs=max(WORLDS))
+    start_ranks(one_rank, folder, max(WORLDS))
     return folder
 
 

@@ -10,7 +10,7 @@ import warnings
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import start_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -106,7 +106,7 @@ def one_rank(rank: int, folder: str) -> None:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """Each rank's record of all cases."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_rank, (str(folder),), nprocs=WORLD)
+    start_ranks(one_rank, folder, WORLD)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 

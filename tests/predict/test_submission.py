@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark import LEARNING_MAP, LEARNING_MAP_INV
+from warm_process import command
 
 from clusterseg.commands.front_door import run
 from clusterseg.data.label_map import load_label_map
@@ -242,9 +241,8 @@ def test_the_track_of_several_scans(tmp_path: Path, folder: Path, root: Path) ->
 
 
 def test_the_command(folder: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, "-m", "clusterseg", "submission", str(folder), f"data.root={root}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "NOT ready to upload" in done.stdout
+    code, said = command(["submission", str(folder), f"data.root={root}"], folder.parent)
+    assert code == 0 and "NOT ready to upload" in said
     with pytest.raises(SystemExit) as exit_:
         run("submission", [str(no_zip(folder))])
     assert exit_.value.code == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import start_ranks
 from torch import Tensor
 
 from clusterseg.losses import CrossEntropy, LovaszSoftmax
@@ -76,7 +76,7 @@ def one_rank(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     folder: Path = tmp_path_factory.mktemp("norm")
-    mp.spawn(one_rank, (str(folder),), nprocs=2)
+    start_ranks(one_rank, folder, 2)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
