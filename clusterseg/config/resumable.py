@@ -25,6 +25,11 @@ COMPARED = (
     "data.augmentation",
     "data.batch_size",
     "data.batch_voxels",
+    "data.max_voxels",
+    "data.sequences",
+    "data.train_scans",
+    "data.epoch_scans",
+    "data.parts",
 )
 #: Not used by a resumed run: its optimiser comes out of the checkpoint, with the learning rate that it had.
 STARTS = ("model.init_from", "model.init_strict", "optim.lr_used")
@@ -52,7 +57,7 @@ def require_same_model(
         f"{name}: another network" if name.endswith(".control") else f"{name}: {_short(a)} -> {_short(b)}"
         for key in COMPARED
         for name, a, b in compare(at(theirs, key), at(config, key), key, whole=("control",))
-        if name not in STARTS
+        if name not in STARTS and not name.endswith(".root")  # where the files lie
     ]
     listed = "\n  ".join([*differ[:SHOWN], *([f"... and {len(differ) - SHOWN} more"] if len(differ) > SHOWN else [])])
     weights = checkpoint["state_dict"]
