@@ -10,12 +10,14 @@ import pytest
 from jaxtyping import config, install_import_hook
 
 from clusterseg.commands.allocator import keep_freed_memory
+from clusterseg.commands.lean_start import leave_out_scipy_signal
 
 # Where tensors are. (Whole numbers of the streets are numpy's, which the check would not take for int.)
 TENSOR_CODE = ("sparse", "backbone", "cluster", "data", "losses", "metrics", "distributed", "task")
 install_import_hook([f"clusterseg.{name}" for name in TENSOR_CODE], "shapecheck.check")
 
 keep_freed_memory()  # as the commands do
+leave_out_scipy_signal()
 
 # Must be set before torch is first imported. On a busy machine threads that spin at a barrier wait for each other's
 # time slices: the engine's tests then take five times as long.

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import torch.multiprocessing as mp
 
-#: What every rank needs: a server imports it once, and each rank is a fork of that server.
-PRELOADED = ["torch", "pytorch_lightning", "tiny_run"]
+from clusterseg.commands.lean_start import leave_out_scipy_signal
+
+#: What every rank needs: a server imports it once, in this order, and each rank is a fork of that server.
+PRELOADED = ["ranks", "pytorch_lightning", "tiny_run"]
+
+leave_out_scipy_signal()
 
 
 def start_ranks(function: Callable[[int, str], None], folder: Path, count: int) -> None:

@@ -103,10 +103,18 @@ def straight(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+STOPS = ["trainer.max_epochs=1", "trainer.max_epochs=2", *(f"trainer.max_steps={n}" for n in range(1, 6))]
+QUICK = ("trainer.max_epochs=1", "trainer.max_steps=3")  # after an epoch, and within one
+
+
 @pytest.mark.parametrize(
-    "stop", ["trainer.max_epochs=1", "trainer.max_epochs=2", *(f"trainer.max_steps={n}" for n in range(1, 6))]
+    ("stop", "length"),
+    [
+        *((stop, "trainer.max_epochs=3") for stop in STOPS),
+        *((stop, "trainer.max_steps=6") for stop in QUICK),
+        *(pytest.param(stop, "trainer.max_steps=6", marks=pytest.mark.slow) for stop in STOPS if stop not in QUICK),
+    ],
 )
-@pytest.mark.parametrize("length", ["trainer.max_epochs=3", "trainer.max_steps=6"])
 def test_a_resumed_run_continues_exactly(folder: Path, straight: Path, tmp_path: Path, stop: str, length: str) -> None:
     train(constant_rate(folder, stop), tmp_path)
     train(constant_rate(folder, "ckpt=last", length), tmp_path)

@@ -145,8 +145,12 @@ def test_every_study_of_ours_is_a_plan_whose_runs_compose(path: Path) -> None:
     from tiny_run import configure
 
     plan = read_plan(path.stem)
+    by_choice: dict[tuple[str, ...], dict[str, None]] = {}  # arms of the same files are composed at once
     for cell in {cell.arm: cell for cell in plan.cells()}.values():
-        configure("train", *cell.settings)
+        files = tuple(setting for setting in cell.settings if "." not in setting.partition("=")[0])
+        by_choice.setdefault(files, {}).update(dict.fromkeys(cell.settings))
+    for settings in by_choice.values():
+        configure("train", *settings)
 
 
 def test_the_queue_runs_all_cells_and_repeats_none(plan: Plan, stub: Path, tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ def _server() -> subprocess.Popen[str]:
 def serve() -> None:
     """Run each line of the standard input as a command, and answer with its exit status."""
     sys.path[0] = ""  # as of `python -m`: the folder where the command runs
+    from clusterseg.commands.lean_start import leave_out_scipy_signal
+
+    leave_out_scipy_signal()
     from clusterseg.commands import check, evaluate, predict, train  # noqa: F401
 
     for line in sys.stdin:

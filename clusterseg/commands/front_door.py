@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clusterseg import __version__
 from clusterseg.commands.allocator import keep_freed_memory
+from clusterseg.commands.lean_start import leave_out_scipy_signal
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
         arguments: The arguments after the command.
         program: The command line before the arguments; None for a separate script, such as `train.py`.
     """
+    keep_freed_memory()
+    leave_out_scipy_signal()
     from clusterseg.commands.hydra_command import run_command
 
-    keep_freed_memory()
     if os.getcwd() not in sys.path:
         sys.path.append(
             os.getcwd()
