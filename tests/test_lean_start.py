@@ -27,9 +27,9 @@ print(scipy.signal.convolve([1, 2], [1, 1]).tolist(), scipy.signal.windows.hann(
     "use",
     [
         "from scipy.signal import convolve",
-        "import scipy.signal.windows",
-        "from scipy import signal; signal.convolve",
-        "given.convolve",
+        pytest.param("import scipy.signal.windows", marks=pytest.mark.slow),
+        pytest.param("from scipy import signal; signal.convolve", marks=pytest.mark.slow),
+        pytest.param("given.convolve", marks=pytest.mark.slow),
     ],
 )
 def test_it_comes_when_it_is_used(use: str) -> None:

@@ -168,7 +168,7 @@ def test_where_nothing_is_whole_last_is_refused_and_auto_begins(folder: Path, st
     ("number", "step", "validation", "more", "written"),
     [
         (signal.SIGTERM, 2, False, "data.num_workers=1", 3),
-        (signal.SIGUSR1, 2, False, "data.num_workers=1", 3),
+        pytest.param(signal.SIGUSR1, 2, False, "data.num_workers=1", 3, marks=pytest.mark.slow),
         (signal.SIGUSR1, 3, False, "data.num_workers=0", 3),
         (signal.SIGTERM, 4, True, "data.num_workers=0", 3),
         (signal.SIGTERM, 2, False, "+trainer.val_check_interval=1", 2),
