@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
-from pathlib import Path
 
 import torch.multiprocessing as mp
 
@@ -16,7 +15,7 @@ PRELOADED = ["ranks", "pytorch_lightning", "tiny_run"]
 leave_out_scipy_signal()
 
 
-def start_ranks(function: Callable[[int, str], None], folder: Path, count: int) -> None:
-    """Call function(rank, folder) in so many processes at once, and wait for them; the first error is raised here."""
+def start_ranks(function: Callable[..., None], count: int, *arguments: object) -> None:
+    """Call function(rank, *arguments) in so many processes at once and wait for them; raises the first error."""
     multiprocessing.set_forkserver_preload(PRELOADED)
-    mp.start_processes(function, (str(folder),), nprocs=count, start_method="forkserver")
+    mp.start_processes(function, arguments, nprocs=count, start_method="forkserver")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import warnings
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig
-from ranks import PRELOADED
+from ranks import start_ranks
 from tiny import write_control, write_dataset
 from tiny_run import configure
 
@@ -90,15 +89,7 @@ def one_rank(rank: int, port: int, jobs: list[tuple[DictConfig, Path]]) -> None:
 
 
 def on_two_ranks(jobs: list[tuple[DictConfig, Path]]) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    port = find_free_network_port()
-    ranks = [context.Process(target=one_rank, args=(rank, port, jobs)) for rank in range(2)]
-    for process in ranks:
-        process.start()
-    for process in ranks:
-        process.join()
-    assert [process.exitcode for process in ranks] == [0, 0]
+    start_ranks(one_rank, 2, find_free_network_port(), jobs)
 
 
 @pytest.fixture(scope="module", params=[pytest.param("spvnas", marks=pytest.mark.slow), "spvnas_cluster"])

@@ -82,7 +82,7 @@ def one_rank(rank: int, folder: str) -> None:
 
 def test_two_ranks_train_as_one_process_on_the_joint_batch(tmp_path: Path) -> None:
     alone, state = loss_curve(tmp_path)
-    start_ranks(one_rank, tmp_path, 2)
+    start_ranks(one_rank, 2, str(tmp_path))
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     curve = [sum(pair) / 2 for pair in zip(*(losses for losses, _ in ranks), strict=True)]
     print("largest difference", max(abs(a - b) for a, b in zip(curve, alone, strict=True)))

@@ -14,7 +14,7 @@ from clusterseg.errors import UserError
 
 LIBRARY = Path(__file__).with_name("libclusterseg.so")
 #: Of the functions in C; a library of another number was built from other sources.
-INTERFACE = 2
+INTERFACE = 3
 
 
 @cache
@@ -48,7 +48,7 @@ def library() -> ctypes.CDLL:
     loaded.clusterseg_weight_gradient.argtypes = [pointer] * 6 + [size] * 5 + [number]
     loaded.clusterseg_map.argtypes = [pointer] * 5 + [size] * 2 + [number]
     loaded.clusterseg_lovasz.argtypes = [pointer] * 4 + [size] * 2 + [number]
-    loaded.clusterseg_voxelize.argtypes = [pointer] * 6 + [size] * 2 + [ctypes.c_float, number]
+    loaded.clusterseg_voxelize.argtypes = [pointer] * 5 + [size] * 2 + [ctypes.c_float] * 2 + [number]
     loaded.clusterseg_keep_voxels.argtypes = [pointer] * 9 + [size] * 2 + [number]
     return loaded
 

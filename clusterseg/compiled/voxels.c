@@ -1,4 +1,4 @@
-/* Voxels of points: see `_voxelize_finite` and `cap_voxels` in data/voxelize.py, the same in numpy. */
+/* Voxels of points: see `_voxelize_native` and `_keep_native` in data/voxelize.py, the same in numpy. */
 #include "work.h"
 
 #include <math.h>
@@ -7,7 +7,6 @@
 #define DIGIT_BITS 11
 #define DIGITS (1 << DIGIT_BITS)
 #define MOST_DIGITS 6 /* of a key in 64 bits */
-#define LIMIT 131008.0f /* MAX_VOXELS_PER_AXIS */
 #define EXACT 8388608.0f /* from 2^23 on every float is whole */
 
 /* x / size, rounded half to even: adding 2^23 leaves no bit for the fraction. */
@@ -44,10 +43,10 @@ static uint64_t *sort(uint64_t *from, uint64_t *to, int64_t count, int low, int 
 }
 
 /* points (points, channels), finite; coords, first_point and inverse_map have a row for each point, of which *count of
- * the first two are written. *count is -1 if the extent, which is always written, is too large, and -2 if the keys do
- * not fit. 0: done; 1: no memory. */
+ * the first two are written. *count is -1 where this is left to numpy: no point, an axis of `limit` voxels or more, keys
+ * that do not fit. 0: done; 1: no memory. */
 int clusterseg_voxelize(const float *points, int32_t *coords, int64_t *first_point, int64_t *inverse_map,
-                        int64_t *count, float *extent, int64_t num_points, int64_t channels, float size, int threads)
+                        int64_t *count, int64_t num_points, int64_t channels, float size, float limit, int threads)
 {
     float low[3] = {INFINITY, INFINITY, INFINITY}, high[3] = {-INFINITY, -INFINITY, -INFINITY};
     int bits[3] = {0, 0, 0};
@@ -63,15 +62,14 @@ int clusterseg_voxelize(const float *points, int32_t *coords, int64_t *first_poi
             low[a] = place < low[a] ? place : low[a];
             high[a] = place > high[a] ? place : high[a];
         }
-    *count = num_points > 0 ? 0 : -2;
-    for (int a = 0; num_points && a < 3; a++) {
-        extent[a] = high[a] - low[a];
-        if (!(extent[a] < LIMIT)) *count = -1;
-        else bits[a] = bits_of((uint64_t)extent[a]);
+    int fits = num_points > 0;
+    for (int a = 0; fits && a < 3; a++) {
+        fits = high[a] - low[a] < limit;
+        if (fits) bits[a] = bits_of((uint64_t)(high[a] - low[a]));
     }
     const int row_bits = bits_of((uint64_t)num_points - 1), key_bits = bits[0] + bits[1] + bits[2];
-    if (!*count && (row_bits > 32 || key_bits + row_bits > 64)) *count = -2;
-    if (*count) {
+    if (!fits || row_bits > 32 || key_bits + row_bits > 64) {
+        *count = -1;
         free(keys);
         return 0;
     }

@@ -13,7 +13,6 @@ from clusterseg.errors import UserError
 
 VOXEL_SIZE = 0.05  # metres, as SPVNAS trains
 MAX_VOXELS_PER_AXIS = 131_008  # limit of the engine's keys, minus a border for neighbours
-_KEYS_TOO_LONG = -2
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,19 +70,18 @@ def cap_voxels(voxels: Voxels, max_voxels: int, rng: np.random.Generator) -> tup
         return voxels, np.arange(len(voxels.inverse_map))
     stays = np.zeros(len(voxels), bool)
     stays[rng.choice(len(voxels), max_voxels, replace=False)] = True
-    return (_keep_compiled if compiled.is_built() else _keep)(voxels, stays, max_voxels)
+    return (_keep_compiled if compiled.is_built() else _keep_native)(voxels, stays)
 
 
-def _keep(voxels: Voxels, stays: Bool[np.ndarray, " voxels"], count: int) -> tuple[Voxels, Int64[np.ndarray, " kept"]]:
+def _keep_native(voxels: Voxels, stays: Bool[np.ndarray, " voxels"]) -> tuple[Voxels, Int64[np.ndarray, " kept"]]:
     chosen = np.flatnonzero(stays)
     kept = np.flatnonzero(stays.take(voxels.inverse_map))
     inverse_map = (np.cumsum(stays) - 1).take(voxels.inverse_map[kept])
     return Voxels(voxels.coords[chosen], voxels.first_point[chosen], inverse_map), kept
 
 
-def _keep_compiled(
-    voxels: Voxels, stays: Bool[np.ndarray, " voxels"], count: int
-) -> tuple[Voxels, Int64[np.ndarray, " kept"]]:
+def _keep_compiled(voxels: Voxels, stays: Bool[np.ndarray, " voxels"]) -> tuple[Voxels, Int64[np.ndarray, " kept"]]:
+    count = np.count_nonzero(stays)
     num_points, num_kept = len(voxels.inverse_map), np.empty(1, np.int64)
     coords, first_point = np.empty((count, 3), np.int32), np.empty(count, np.int64)
     inverse_map, kept = np.empty(num_points, np.int64), np.empty(num_points, np.int64)
@@ -101,12 +99,11 @@ def _voxelize_compiled(points: Float32[np.ndarray, "points channels"], voxel_siz
     num_points, channels = points.shape
     coords, count = np.empty((num_points, 3), np.int32), np.empty(1, np.int64)
     first_point, inverse_map = np.empty(num_points, np.int64), np.empty(num_points, np.int64)
-    extent = np.empty(3, np.float32)
-    made = (coords, first_point, inverse_map, count, extent)
-    compiled.call("voxelize", np.ascontiguousarray(points, np.float32), *made, num_points, channels, voxel_size)
-    if count[0] == _KEYS_TOO_LONG:
+    given = np.ascontiguousarray(points, np.float32)
+    sizes = (num_points, channels, voxel_size, MAX_VOXELS_PER_AXIS)
+    compiled.call("voxelize", given, coords, first_point, inverse_map, count, *sizes)
+    if count[0] < 0:  # a scan that is too wide, which is an error there, or whose keys do not fit
         return _voxelize_native(points, voxel_size)
-    _check_extent(extent, voxel_size)
     return Voxels(coords[: count[0]], first_point[: count[0]], inverse_map)
 
 
@@ -118,19 +115,15 @@ def _voxelize_native(points: Float32[np.ndarray, "points channels"], voxel_size:
         np.rint(grid, out=grid)
         grid -= grid.min(axis=1, keepdims=True)
     extent = grid.max(axis=1)
-    _check_extent(extent, voxel_size)
-    indices = grid.astype(np.int32)
-    first_point, inverse_map = _group(indices, [int(size).bit_length() for size in extent])
-    return Voxels(np.ascontiguousarray(indices.T).take(first_point, axis=0), first_point, inverse_map)
-
-
-def _check_extent(extent: Float32[np.ndarray, "3"], voxel_size: float) -> None:
     if not (extent < MAX_VOXELS_PER_AXIS).all():
         raise UserError(
             f"the scan spans {', '.join(f'{size:.0f}' for size in extent + 1)} voxels along x, y, z at "
             f"data.voxel_size={voxel_size}; at most {MAX_VOXELS_PER_AXIS} fit: raise data.voxel_size, "
             "or remove the far points"
         )
+    indices = grid.astype(np.int32)
+    first_point, inverse_map = _group(indices, [int(size).bit_length() for size in extent])
+    return Voxels(np.ascontiguousarray(indices.T).take(first_point, axis=0), first_point, inverse_map)
 
 
 def _group(

@@ -97,7 +97,7 @@ def one_rank(rank: int, folder: str) -> None:
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with each rank's record of all cases, for each number of ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    start_ranks(one_rank, folder, max(WORLDS))
+    start_ranks(one_rank, max(WORLDS), str(folder))
     return folder
 
 

@@ -106,7 +106,7 @@ def one_rank(rank: int, folder: str) -> None:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """Each rank's record of all cases."""
     folder = tmp_path_factory.mktemp("ranks")
-    start_ranks(one_rank, folder, WORLD)
+    start_ranks(one_rank, WORLD, str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 
