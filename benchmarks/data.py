@@ -20,8 +20,8 @@ from clusterseg.synthetic import Recipe, write_streets
 def run(options: Options) -> list[Table]:
     with tempfile.TemporaryDirectory() as folder:
         root = options.data or streets(Path(folder), options.quick)
-        rows, points, note = in_child("benchmarks.data:measure", str(root), options.rounds, options.quick, threads=1)
-        peak = in_child("benchmarks.data:peak", str(root), threads=1)
+        rows, points, note = in_child(measure, str(root), options.rounds, options.quick, threads=1)
+        memory = in_child(peak, str(root), threads=1)
     kind = "real scan" if where(options)[0] else "street"
     table = Table(
         f"A sample of a {kind} of {points:,} points, one core",
@@ -29,7 +29,7 @@ def run(options: Options) -> list[Table]:
         notes=[note, "Files lie in the page cache. Peak: of a process that made 20 samples as in training."],
     )
     for i, (name, median, best) in enumerate(rows):
-        table.add(name, median, best, peak if i == 0 else None, "at most 5 ms" if i == 0 else "")
+        table.add(name, median, best, memory if i == 0 else None, "at most 5 ms" if i == 0 else "")
     return [table]
 
 

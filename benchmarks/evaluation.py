@@ -48,7 +48,7 @@ def run(options: Options) -> list[Table]:
         name, flop = label(control, kind, engine), forward_flop(models[control, kind, engine], voxels)
         first = label(control, "float32", "auto")
         faster = None if name == first else times.ratio(first, name)
-        peak = in_child("benchmarks.evaluation:peak", control, kind, engine, *where(options), threads=options.threads)
+        memory = in_child(peak, control, kind, engine, *where(options), threads=options.threads)
         table.add(
             name,
             times.median(name),
@@ -56,7 +56,7 @@ def run(options: Options) -> list[Table]:
             flop / 1e9,
             percent(times.share(name, flop)),
             faster,
-            peak,
+            memory,
             target,
         )
     return [table]

@@ -38,9 +38,9 @@ def run(options: Options) -> list[Table]:
     )
     for name, step in steps.items():
         anchors, flop = step(), 2.0 * 2 * step() * CLASSES * CLUSTERS * SIZE * DIM
-        peak = in_child("benchmarks.head:peak", name, options.quick, threads=options.threads)
+        memory = in_child(peak, name, options.quick, threads=options.threads)
         speed = 1e3 * times.median(name), 1e3 * times.best(name), percent(times.share(name, flop))
-        table.add(name, voxels_of(name, options.quick), anchors, *speed, peak)
+        table.add(name, voxels_of(name, options.quick), anchors, *speed, memory)
     for name in parts(options.quick):
         table.add(name, None, None, 1e3 * times.median(name), 1e3 * times.best(name), None, None)
     return [table]

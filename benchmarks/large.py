@@ -47,7 +47,7 @@ def run(options: Options) -> list[Table]:
             for limit_or_none in (limit, None):
                 if limit_or_none is None and control == LARGE:
                     continue  # more than most machines have
-                found = in_child("benchmarks.large:measure", control, str(file), limit_or_none, threads=options.threads)
+                found = in_child(measure, control, str(file), limit_or_none, threads=options.threads)
                 way = "whole" if limit_or_none is None else "in blocks"
                 table.add(f"{control}, {way}", *found, "" if limit_or_none is None else "at most 2,147 MB")
     return [table, _agreement(options)]

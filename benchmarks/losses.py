@@ -34,9 +34,9 @@ def _table(options: Options, voxels: int, target: str) -> Table:
         notes=[times.note(), f"{sorts} take {1e3 * times.median('sorts'):.1f} ms in the same rounds."],
     )
     for name in LOSSES:
-        peak = in_child("benchmarks.losses:peak", name, voxels, threads=options.threads)
+        memory = in_child(peak, name, voxels, threads=options.threads)
         figures = 1e3 * times.median(name), 1e3 * times.best(name), times.ratio(name, "sorts")
-        table.add(name, *figures, peak, target if name == "Lovász-softmax" else "")
+        table.add(name, *figures, memory, target if name == "Lovász-softmax" else "")
     return table
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
+import multiprocessing
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TypeVar
 
 import torch
 
-from benchmarks.options import ROOT
+from clusterseg.commands.allocator import keep_freed_memory
 
 CPU = torch.device("cpu")
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -59,13 +59,17 @@ class Timings:
 
 
 def interleave(
-    cases: Mapping[str, Callable[[], object]], rounds: int, device: torch.device = CPU, quick: bool = False
+    cases: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device = CPU,
+    quick: bool = False,
+    warm: bool = False,
 ) -> Timings:
-    """Time each case once a round, after a round to warm up, the yardsticks before them."""
+    """Time each case once a round, the yardsticks before them; after a round to warm up, if the cases are not yet."""
     found = Timings({name: [] for name in cases})
     product, flop = _product(device, quick)
     copy, moved = _copy(device, quick)
-    for turn in range(rounds + 1):
+    for turn in range(1 if warm else 0, rounds + 1):
         speeds = flop / best(product, 3, device), moved / best(copy, 3, device)
         for name, call in cases.items():
             seconds = timed(call, device)
@@ -144,12 +148,17 @@ def peak_memory_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def in_child(function: str, *arguments: Any, threads: int = 2, **environment: str) -> Any:
-    """Return what `module:function` returns in a process of its own, through JSON; more of its environment by name."""
-    command = [sys.executable, "-m", "benchmarks.child", str(threads), function, json.dumps(arguments)]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    around = os.environ | {"PYTHONPATH": path} | environment
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=around)
-    if done.returncode:
-        raise RuntimeError(f"{function}{arguments} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def in_child(function: Callable[..., Result], *arguments: object, threads: int = 2) -> Result:
+    """Return what a function returns in a process of its own, which does nothing else.
+
+    It is a fork of a server that has done the imports, so its memory is that of a process which has just started.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    with ProcessPoolExecutor(1, context, _begin, (threads,)) as child:
+        return child.submit(function, *arguments).result()
+
+
+def _begin(threads: int) -> None:
+    keep_freed_memory()
+    torch.set_num_threads(threads)

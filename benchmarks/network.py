@@ -14,13 +14,10 @@ from benchmarks.steps import LARGE, SMALL, forward_flop, head_of, network, train
 from benchmarks.tables import Table, percent
 
 WHOLE, COARSE, GOLDEN = "whole", "coarse", "golden"
-#: Blocks of more than 256 KiB go back to the system when they are freed: the least memory, at the cost of time.
-GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "262144"}
 Case = tuple[str, str, bool, str, str, str]
 #: Network, input, with the head, type of autocast, engine, target.
 CASES: tuple[Case, ...] = (
     (LARGE, WHOLE, False, "float32", "auto", "at least 62 % of the floor"),
-    (LARGE, WHOLE, False, "float32", "native", ""),
     (LARGE, WHOLE, True, "float32", "auto", ""),
     (LARGE, WHOLE, False, "bfloat16", "auto", ""),
     (SMALL, COARSE, False, "float32", "auto", "at least 50 % of the floor"),
@@ -49,21 +46,16 @@ def _table(options: Options, cases: list[Case]) -> Table:
     flop = 3 * forward_flop(model, voxels)
     names = [label(case) for case in cases]
     steps = {name: _step(models[case[4]], voxels, case) for name, case in zip(names, cases, strict=True)}
-    times = interleave(steps, options.rounds_of(3 if cases[0][1] == COARSE else 0.6), quick=options.quick)
+    times = interleave(steps, options.rounds_of(2 if cases[0][1] == COARSE else 0.6), quick=options.quick)
     table = Table(
         f"Training step on {voxels.name} ({len(voxels):,} voxels, {flop / 1e9:.1f} GFLOP)",
         ["step", "median s", "best s", "of the float32 floor", "times the first row", "peak MB", "target"],
         notes=[times.note(), "Forward pass, cross-entropy, Lovász-softmax, backward pass; no optimiser."],
     )
     for name, case in zip(names, cases, strict=True):
-        peak = in_child("benchmarks.network:peak", *case[:5], *where(options), threads=options.threads)
+        memory = in_child(peak, *case[:5], *where(options), threads=options.threads)
         share, ratio = percent(times.share(name, flop)), times.ratio(name, names[0])
-        table.add(name, times.median(name), times.best(name), share, ratio, peak, case[5])
-    if cases[0][1] == GOLDEN:
-        case = cases[0]
-        peak = in_child("benchmarks.network:peak", *case[:5], *where(options), threads=options.threads, **GIVE_BACK)
-        setting = " ".join(f"{key}={value}" for key, value in GIVE_BACK.items())
-        table.notes.append(f"Peak with freed memory given back at once ({setting}): {peak:,.0f} MB.")
+        table.add(name, times.median(name), times.best(name), share, ratio, memory, case[5])
     return table
 
 

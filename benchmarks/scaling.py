@@ -12,6 +12,8 @@ from benchmarks.steps import LARGE, SMALL, evaluation, forward_flop, network, tr
 from benchmarks.tables import Table, percent
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+#: Voxels above which a call takes so long that one to warm up and one to time are enough.
+LARGE_CLOUD = 500_000
 WHAT = {"evaluation": LARGE, "training step": SMALL}
 
 
@@ -19,10 +21,7 @@ def run(options: Options) -> list[Table]:
     sizes = (300, 600) if options.quick else SIZES
     tables = []
     for what, control in WHAT.items():
-        found = [
-            in_child("benchmarks.scaling:measure", what, control, size, *where(options), threads=options.threads)
-            for size in sizes
-        ]
+        found = [in_child(measure, what, control, size, *where(options), threads=options.threads) for size in sizes]
         table = Table(
             f"Growth: {what} of {control}, float32",
             ["voxels", "pairs' GFLOP", "median s", "of the floor", "microseconds a voxel", "peak MB", "bytes a voxel"],
@@ -52,8 +51,9 @@ def measure(what: str, control: str, size: int, data: str | None, quick: bool) -
     factor = 1 if what == "evaluation" else 3
     call = evaluation(model, voxels) if what == "evaluation" else training_step(model, voxels)
     flop = factor * forward_flop(model, voxels)
-    for _ in range(2):
+    rounds, to_warm_up = (1, 1) if quick or size > LARGE_CLOUD else (3, 2)
+    for _ in range(to_warm_up):
         call()
     peak = peak_memory_mb()  # before the yardsticks take memory of their own
-    times = interleave({what: call}, 1 if quick or size > 500_000 else 3, quick=quick)
+    times = interleave({what: call}, rounds, quick=quick, warm=True)
     return {"seconds": times.median(what), "share": times.share(what, flop), "flop": flop, "peak": peak}

@@ -128,17 +128,12 @@ class _CpuLovasz(torch.autograd.Function):
     def forward(ctx: Any, probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         rows = torch.nonzero(labels != ignore_index)[:, 0]
         targets = labels.index_select(0, rows).long()
-        errors = probabilities.index_select(0, rows)
-        errors.scatter_(1, targets[:, None], 1 - errors.gather(1, targets[:, None]))
-        errors = errors.T.contiguous()
-        present = torch.bincount(targets, minlength=len(errors)).nonzero()[:, 0].tolist()
-        total = (_compiled_classes if compiled.is_built() else _all_classes)(errors, targets, present)
-        absent = [c for c in range(len(errors)) if c not in present]
-        errors[absent] = 0
-        share = 1 / max(len(present), 1)
-        gradient = torch.zeros_like(probabilities).index_copy_(0, rows, errors.mul_(share).T.contiguous())
+        present = torch.bincount(targets, minlength=probabilities.shape[1]).nonzero()[:, 0]
+        gradient = torch.zeros_like(probabilities, memory_format=torch.contiguous_format)
+        one_by_one = _compiled_classes if compiled.is_built() else _all_classes
+        total = one_by_one(probabilities.contiguous(), rows, targets, present, gradient) if len(present) else 0.0
         ctx.save_for_backward(gradient)
-        return probabilities.new_tensor(total * share)
+        return probabilities.new_tensor(total / max(len(present), 1))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -146,24 +141,39 @@ class _CpuLovasz(torch.autograd.Function):
         return gradient * grad, None, None
 
 
-def _compiled_classes(errors: Tensor, targets: Tensor, present: list[int]) -> float:
+def _compiled_classes(probabilities: Tensor, rows: Tensor, targets: Tensor, present: Tensor, gradient: Tensor) -> float:
     """As `_all_classes`, in C."""
+    errors = probabilities.new_empty(probabilities.shape[1], len(rows))
     losses = torch.zeros(len(present), dtype=torch.float64)
-    compiled.call("lovasz", errors, targets, torch.tensor(present), losses, len(present), errors.shape[1])
+    sizes = len(present), len(rows), probabilities.shape[1]
+    compiled.call("lovasz", probabilities, gradient, errors, rows, targets, present, losses, *sizes)
     return float(losses.sum())
 
 
-def _all_classes(errors: Tensor, targets: Tensor, present: list[int]) -> float:
-    """Sum of the losses of the classes that are present; replaces their errors by the gradient."""
-    ranks = np.arange(1, errors.shape[1] + 1, dtype=np.float32)
+def _all_classes(probabilities: Tensor, rows: Tensor, targets: Tensor, present: Tensor, gradient: Tensor) -> float:
+    """Sum of the losses of the classes that are present; writes the gradient of their mean.
 
-    def loss_of(c: int) -> float:
+    Args:
+        probabilities: (voxels, classes).
+        rows: The valid voxels.
+        targets: Their labels.
+        present: The classes among these.
+        gradient: (voxels, classes), zeros.
+    """
+    errors = probabilities.index_select(0, rows)
+    errors.scatter_(1, targets[:, None], 1 - errors.gather(1, targets[:, None]))
+    errors = errors.T[present].contiguous()
+    ranks = np.arange(1, len(rows) + 1, dtype=np.float32)
+
+    def loss_of(place: int) -> float:
         # The bits of floats above 0 are in the order of the floats; 1-d integers are sorted by their digits.
-        order = errors[c].view(torch.int32).neg().sort().indices
-        return _one_class(errors[c].numpy(), (targets == c).numpy(), order.numpy(), ranks)
+        order = errors[place].view(torch.int32).neg().sort().indices
+        return _one_class(errors[place].numpy(), (targets == present[place]).numpy(), order.numpy(), ranks)
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return sum(pool.map(loss_of, present))
+        total = sum(pool.map(loss_of, range(len(present))))
+    gradient[rows[:, None], present] = errors.T / len(present)
+    return total
 
 
 def _one_class(

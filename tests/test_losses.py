@@ -59,22 +59,36 @@ def test_golden_lovasz(case: str, shared) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_lovasz_loss_in_c_equals_that_in_numpy(points: int, threads: int) -> None:
     generator = torch.Generator().manual_seed(points)
-    targets = torch.randint(0, 6, (points,), generator=generator)
-    errors = torch.rand(7, points, generator=generator) ** 6
-    errors[0, : points // 3] = 0.25  # ties stay in the order of the voxels in C
-    errors[1, : points // 5] = -1e-7  # 1 - p where rounding left p above 1
-    present = targets.unique().tolist()
+    labels = torch.randint(0, 6, (points,), generator=generator)
+    probabilities = torch.rand(points, 7, generator=generator) ** 6
+    probabilities[: points // 3, 0] = 0.25  # ties stay in the order of the voxels in C
+    probabilities[labels == 1, 1] = 1 + 1e-7  # as rounding leaves some
+    labels[points // 2 : points // 2 + points // 9] = 255
+    rows = torch.nonzero(labels != 255)[:, 0]
+    given = probabilities, rows, labels[rows], labels[rows].unique()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = [(fill(copy := errors.clone(), targets, present), copy) for fill in (_compiled_classes, _all_classes)]
+        found = [(fill(*given, copy := torch.zeros(points, 7)), copy) for fill in (_compiled_classes, _all_classes)]
     finally:
         torch.set_num_threads(before)
     (loss, gradient), (want_loss, want_gradient) = found
-    assert loss == pytest.approx(want_loss, rel=1e-6)
-    distinct = slice(2, 7)
-    torch.testing.assert_close(gradient[distinct], want_gradient[distinct], rtol=0, atol=1e-8)
-    assert torch.equal(gradient[6], errors[6]), "a class that is absent is left alone"
+    assert loss == pytest.approx(want_loss, rel=1e-6, abs=2e-7)
+    torch.testing.assert_close(gradient[:, 1:], want_gradient[:, 1:], rtol=0, atol=1e-8)
+    assert not gradient[labels == 255].any()
+    assert not gradient[:, 6].any(), "a class that is absent"
+
+
+@pytest.mark.skipif(not compiled.is_built(), reason="the parts in C were not built: no C compiler")
+def test_voxels_behind_the_last_of_a_class_have_no_gradient_in_c_either() -> None:
+    probabilities = torch.tensor([[0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.9, 0.1]])
+    labels = torch.tensor([0, 0, 1, 1])
+    gradients = [torch.zeros(4, 2), torch.zeros(4, 2)]
+    for fill, gradient in zip((_compiled_classes, _all_classes), gradients, strict=True):
+        fill(probabilities, torch.arange(4), labels, labels.unique(), gradient)
+    assert gradients[0][2, 0] == 0, "its error, 0.2, is below those of both voxels of the class: 0.3 and 0.4"
+    assert gradients[0][3, 0] > 0
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-8)
 
 
 @pytest.fixture(params=[True, False], ids=["in C", "in numpy"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
 from benchmarks.gpu.setup import Report, Setup
-from benchmarks.measure import in_child, timed
+from benchmarks.measure import timed
 from benchmarks.options import ROOT
 from benchmarks.steps import evaluation, training_step
 from benchmarks.steps import network as build
+from clusterseg.commands.allocator import keep_freed_memory
 
 
 def start(setup: Setup, report: Report) -> None:
@@ -32,21 +36,24 @@ def start(setup: Setup, report: Report) -> None:
         for cache in ("empty", "left by the first")[: 1 if engine == "native" else 2]:
             with report.guard(f"{engine}, {cache}"):
                 began = time.perf_counter()
-                found = in_child(
-                    "benchmarks.gpu.start:first_calls",
-                    engine,
-                    setup.rehearse,
-                    str(setup.folder),
-                    TRITON_CACHE_DIR=str(setup.folder / f"cache_{engine}"),
-                )
+                found = _in_new_process(engine, setup)
                 whole = time.perf_counter() - began
                 table.add(engine, cache, whole - sum(found), *found)
 
 
+def _in_new_process(engine: str, setup: Setup) -> list[float]:
+    """What `first_calls` finds in a process with a cache of kernels of its own."""
+    command = [sys.executable, "-m", "benchmarks.gpu.start", json.dumps([engine, setup.rehearse, str(setup.folder)])]
+    around = os.environ | {"TRITON_CACHE_DIR": str(setup.folder / f"cache_{engine}")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=around)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
 def first_calls(engine: str, rehearse: bool, folder: str) -> list[float]:
     """Seconds of the first and the second evaluation, of one on another number of rows, and of two training steps."""
-    from pathlib import Path
-
     setup = Setup(rehearse, Path(folder))
     voxels = setup.scan.to(setup.device)
     rows = slice(1, None)
@@ -74,3 +81,9 @@ def tests(setup: Setup, report: Report) -> None:
     report.check("pytest -m gpu", done.returncode == 0 and ("passed" in last or setup.rehearse), last)
     if done.returncode:
         report.errors.append(done.stdout[-6000:])
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    torch.set_num_threads(2)
+    print(json.dumps(first_calls(*json.loads(sys.argv[1]))))

@@ -14,7 +14,7 @@ from clusterseg.errors import UserError
 
 LIBRARY = Path(__file__).with_name("libclusterseg.so")
 #: Of the functions in C; a library of another number was built from other sources.
-INTERFACE = 3
+INTERFACE = 4
 
 
 @cache
@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL:
     loaded.clusterseg_convolve.argtypes = [pointer] * 7 + [size] * 5 + [number] * 4
     loaded.clusterseg_weight_gradient.argtypes = [pointer] * 6 + [size] * 5 + [number]
     loaded.clusterseg_map.argtypes = [pointer] * 5 + [size] * 2 + [number]
-    loaded.clusterseg_lovasz.argtypes = [pointer] * 4 + [size] * 2 + [number]
+    loaded.clusterseg_lovasz.argtypes = [pointer] * 7 + [size] * 3 + [number]
     loaded.clusterseg_voxelize.argtypes = [pointer] * 5 + [size] * 2 + [ctypes.c_float] * 2 + [number]
     loaded.clusterseg_keep_voxels.argtypes = [pointer] * 9 + [size] * 2 + [number]
     return loaded

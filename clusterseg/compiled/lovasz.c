@@ -1,4 +1,4 @@
-/* The Lovász-softmax loss and its gradient: see `_one_class` in losses.py, the same in numpy. */
+/* The Lovász-softmax loss and its gradient: see `_all_classes` in losses.py, the same in numpy. */
 #include "work.h"
 
 #include <string.h>
@@ -6,6 +6,7 @@
 #define DIGIT_BITS 10 /* three of them: floats from 0 to 1 have 30 bits */
 #define DIGITS (1 << DIGIT_BITS)
 #define LARGEST 0x3fffffffu
+#define BLOCK 256 /* voxels whose probabilities lie in the nearest cache */
 
 /* The error's bits, taken from LARGEST so that the largest comes first; twice the row, and 1 if it is of the class. */
 typedef struct {
@@ -13,11 +14,19 @@ typedef struct {
 } entry;
 
 typedef struct {
-    float *errors;
-    const int64_t *targets, *classes;
+    const float *probabilities;
+    float *gradient, *errors;
+    const int64_t *voxels, *targets, *present;
     double *losses;
-    int64_t rows;
+    int64_t count, rows, classes;
 } lovasz;
+
+static uint32_t key_of(float error)
+{
+    uint32_t bits;
+    memcpy(&bits, &error, sizeof(bits));
+    return LARGEST - (bits >> 31 ? 0 : bits);
+}
 
 /* Order entries by key: three passes over its digits, each stable. */
 static entry *sort(entry *from, entry *to, int64_t count, uint32_t (*places)[DIGITS])
@@ -40,25 +49,62 @@ static entry *sort(entry *from, entry *to, int64_t count, uint32_t (*places)[DIG
     return from;
 }
 
-/* Loss of a class that is present, and its gradient in place of the errors. */
-static void lovasz_piece(const void *given, int64_t piece, float *memory)
+/* The errors of some voxels, class by class: |truth - probability|. */
+static void errors_piece(const void *given, int64_t piece, float *memory)
 {
     const lovasz *job = given;
-    const int64_t class = job->classes[piece], rows = job->rows;
+    (void)memory;
+    const int64_t start = piece * BLOCK, end = smaller(start + BLOCK, job->rows);
+    for (int64_t c = 0; c < job->classes; c++)
+        for (int64_t i = start; i < end; i++)
+            job->errors[c * job->rows + i] = job->probabilities[job->voxels[i] * job->classes + c];
+    for (int64_t i = start; i < end; i++) {
+        float *own = &job->errors[job->targets[i] * job->rows + i];
+        *own = 1 - *own;
+    }
+}
+
+/* The gradient of some voxels, out of what stands in place of their errors. */
+static void gradient_piece(const void *given, int64_t piece, float *memory)
+{
+    const lovasz *job = given;
+    (void)memory;
+    const int64_t start = piece * BLOCK, end = smaller(start + BLOCK, job->rows);
+    const float share = 1 / (float)job->count;
+    for (int64_t k = 0; k < job->count; k++) {
+        const float *from = job->errors + job->present[k] * job->rows;
+        for (int64_t i = start; i < end; i++)
+            job->gradient[job->voxels[i] * job->classes + job->present[k]] = share * from[i];
+    }
+}
+
+/* Loss of a class that is present, and its gradient in place of the errors. */
+static void class_piece(const void *given, int64_t piece, float *memory)
+{
+    const lovasz *job = given;
+    const int64_t class = job->present[piece], rows = job->rows;
     float *errors = job->errors + class * rows;
     uint32_t(*places)[DIGITS] = (uint32_t(*)[DIGITS])memory;
     entry *first = (entry *)(places + 3), *second = first + rows;
     float left = 0;
     double loss = 0;
+    uint32_t last = 0;
+    for (int64_t i = 0; i < rows; i++)
+        if (job->targets[i] == class) {
+            const uint32_t key = key_of(errors[i]);
+            last = key > last ? key : last;
+            left++;
+        }
+    /* Behind the last voxel of the class the loss does not rise any more: what lies there is not sorted. */
+    int64_t count = 0;
     for (int64_t i = 0; i < rows; i++) {
-        uint32_t bits;
-        const uint32_t own = job->targets[i] == class;
-        memcpy(&bits, &errors[i], sizeof(bits));
-        first[i] = (entry){LARGEST - (bits >> 31 ? 0 : bits), (uint32_t)i << 1 | own};
-        left += (float)own;
+        const uint32_t key = key_of(errors[i]);
+        first[count] = (entry){key, (uint32_t)i << 1 | (job->targets[i] == class)};
+        count += key <= last;
+        errors[i] = 0;
     }
-    const entry *sorted = sort(first, second, rows, places);
-    for (int64_t i = 0; i < rows; i++) {
+    const entry *sorted = sort(first, second, count, places);
+    for (int64_t i = 0; i < count; i++) {
         const uint32_t row = sorted[i].row >> 1, own = sorted[i].row & 1, bits = LARGEST - sorted[i].key;
         float error;
         memcpy(&error, &bits, sizeof(error));
@@ -71,11 +117,18 @@ static void lovasz_piece(const void *given, int64_t piece, float *memory)
     job->losses[piece] = loss;
 }
 
-/* errors (classes, rows): |truth - probability| of all classes, in place of which the gradient by the probability is
- * written, for the `count` classes listed, all of them present; their losses. Fewer than 2^24 rows. 0: done. */
-int clusterseg_lovasz(float *errors, const int64_t *targets, const int64_t *classes, double *losses, int64_t count,
-                      int64_t rows, int threads)
+/* Losses of the `count` classes listed in `present`, all that `targets` has, and the gradient of their mean by the
+ * probabilities (voxels, classes), of which only what those classes and the `rows` voxels listed have is written. Their
+ * labels are `targets`; errors (classes, rows) is for scratch. Fewer than 2^24 rows. 0: done. */
+int clusterseg_lovasz(const float *probabilities, float *gradient, float *errors, const int64_t *voxels,
+                      const int64_t *targets, const int64_t *present, double *losses, int64_t count, int64_t rows,
+                      int64_t classes, int threads)
 {
-    const lovasz job = {.errors = errors, .targets = targets, .classes = classes, .losses = losses, .rows = rows};
-    return share_work(lovasz_piece, &job, count, 3 * DIGITS + 4 * rows, threads);
+    const lovasz job = {.probabilities = probabilities, .gradient = gradient, .errors = errors, .voxels = voxels,
+                        .targets = targets, .present = present, .losses = losses, .count = count, .rows = rows,
+                        .classes = classes};
+    const int64_t blocks = (rows + BLOCK - 1) / BLOCK;
+    return share_work(errors_piece, &job, blocks, 0, threads) ||
+           share_work(class_piece, &job, count, 3 * DIGITS + 4 * rows, threads) ||
+           share_work(gradient_piece, &job, blocks, 0, threads);
 }

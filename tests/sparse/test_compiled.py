@@ -181,6 +181,5 @@ def test_alibrary_that_cannot_be_used(fault: str, tmp_path: Path, monkeypatch: p
 
 @needs_library
 def test_no_memory_is_an_error() -> None:
-    keys = torch.arange(3)
-    with pytest.raises(MemoryError, match="no scratch memory for lovasz"):
-        compiled.call("lovasz", torch.zeros(0), keys, keys, torch.zeros(1), 1, 2**50)
+    with pytest.raises(MemoryError, match="no scratch memory for keep_voxels"):
+        compiled.call("keep_voxels", *[torch.arange(3)] * 9, 2**50, 1)
