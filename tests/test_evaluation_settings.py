@@ -12,6 +12,7 @@ from tiny_run import configure
 from clusterseg.build.ensemble import read_networks
 from clusterseg.build.evaluation import build_data
 from clusterseg.build.task import plain
+from clusterseg.build.trainer import eval_trainer
 from clusterseg.commands.evaluate import evaluate, run_of
 from clusterseg.errors import UserError
 
@@ -65,6 +66,16 @@ def test_a_machine_that_is_not_there(
     config = configure("evaluate", f"ckpt={tiny_run / 'run/checkpoints/best.ckpt'}", override)
     with pytest.raises(UserError, match=message):
         evaluate(config, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("overrides", "precision"),
+    [([], "64-true"), (["precision=bf16-mixed"], "bf16-mixed"), (["trainer.precision=bf16-mixed"], "bf16-mixed")],
+)
+def test_the_precision_is_that_of_the_training_or_as_asked_for(name: str, overrides: list[str], precision: str) -> None:
+    trainer = eval_trainer(configure(name, "trainer=cpu", *overrides), "64-true")
+    assert trainer.precision == precision
 
 
 def test_a_checkpoint_at_the_top_of_the_file_system() -> None:

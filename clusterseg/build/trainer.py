@@ -117,7 +117,7 @@ def eval_trainer(config: DictConfig, precision: str) -> pl.Trainer:
     with settings_explained():
         trainer: pl.Trainer = instantiate(
             config.trainer,
-            precision=config.precision or precision,
+            precision=config.trainer.precision or precision,
             logger=False,
             callbacks=[progress()],
             enable_progress_bar=sys.stdout.isatty(),
