@@ -8,8 +8,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 
 from clusterseg.build.refusals import check
 from clusterseg.commands.train import train
@@ -74,20 +73,14 @@ def test_parts_of_a_choice_are_set_and_switched_off(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mixed")
-    write_dataset(folder / "data", {"00": 5, "08": 2})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("mixed"), {"00": 5, "08": 2})
 
 
 def training(folder: Path, choice: str, *overrides: str) -> DictConfig:
     return configure(
         "train",
         f"augmentation={choice}",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: [8]}",
-        "data.num_workers=0",
-        f"model.backbone.control={folder / 'net.config'}",
+        *tiny_settings(folder),
         "optim=adamw",
         "trainer=cpu",
         "trainer.max_epochs=2",

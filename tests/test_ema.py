@@ -10,8 +10,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 from torch import Tensor
 
 from clusterseg.build import training as runs
@@ -26,10 +25,7 @@ DECAY = 0.6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ema")
-    write_dataset(folder / "data", {"00": 4, "08": 2})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("ema"), {"00": 4, "08": 2})
 
 
 def training(folder: Path, *overrides: str) -> DictConfig:
@@ -38,10 +34,7 @@ def training(folder: Path, *overrides: str) -> DictConfig:
         "train",
         "callbacks=ema",
         f"callbacks.ema.decay={DECAY}",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: [8]}",
-        "data.num_workers=0",
-        f"model.backbone.control={folder / 'net.config'}",
+        *tiny_settings(folder),
         "optim=adamw",
         "optim.optimizer.lr=0.02",
         "~optim.scheduler",

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 from torch import Tensor
 
 from clusterseg.callbacks import FiniteLoss
@@ -29,10 +28,7 @@ Break = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finite")
-    write_dataset(folder / "data", {"00": 4, "08": 1})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("finite"), {"00": 4, "08": 1})
 
 
 def settings(folder: Path, *overrides: str) -> DictConfig:
@@ -40,13 +36,11 @@ def settings(folder: Path, *overrides: str) -> DictConfig:
     config = configure(
         "train",
         "model=spvnas_cluster",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: []}",
-        "data.num_workers=0",
+        *tiny_settings(folder),
+        "data.sequences.val=[]",
         "data.batch_size=1",
         "data.max_voxels=500",
         "model.cluster.bank_size=10",
-        f"model.backbone.control={folder / 'net.config'}",
         "trainer=cpu",
         "trainer.max_steps=6",
         "trainer.max_epochs=-1",
@@ -164,11 +158,9 @@ class OnOneRank(CrossEntropy):
 def test_all_ranks_leave_out_a_step_that_one_cannot_take(folder: Path, tmp_path: Path) -> None:
     overrides = [
         "model=spvnas_cluster",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: []}",
-        "data.num_workers=0",
+        *tiny_settings(folder),
+        "data.sequences.val=[]",
         "data.batch_size=1",
-        f"model.backbone.control={folder / 'net.config'}",
         "trainer=ddp_cpu",
         "trainer.max_steps=2",
         "on_nan=skip",

@@ -20,8 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from matplotlib.image import imread
 from omegaconf import DictConfig, OmegaConf
 from test_run import rows, state
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, write_tiny
 from torch.optim import Optimizer
 from wandb_file import records
 
@@ -52,10 +51,7 @@ class Spy(pl.Callback):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("logged")
-    write_dataset(folder / "data", {"00": 4, "08": 3})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("logged"), {"00": 4, "08": 3})
 
 
 def configured(folder: Path, *overrides: str, head: bool = False) -> DictConfig:

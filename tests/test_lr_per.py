@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 
 from clusterseg.commands.train import train
 from clusterseg.errors import UserError
@@ -16,19 +15,14 @@ from clusterseg.runs.checkpoint import read_checkpoint
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rates")
-    write_dataset(folder / "data", {"00": 7})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("rates"), {"00": 7})
 
 
 def run(folder: Path, run_dir: Path, *more: str) -> dict:
     """Train as said; returns the checkpoint."""
     given = [
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: []}",
-        "data.num_workers=0",
-        f"model.backbone.control={folder / 'net.config'}",
+        *tiny_settings(folder),
+        "data.sequences.val=[]",
         "optim.optimizer.lr=0.24",
         "optim.scheduler._target_=clusterseg.optim.constant",
         "~optim.scheduler.warmup_fraction",

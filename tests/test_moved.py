@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig, open_dict
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 
 from clusterseg.commands.train import train
 
@@ -20,19 +19,13 @@ SIX = 6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("moved")
-    write_dataset(folder / "data", {"00": SIX, "08": 1})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("moved"), {"00": SIX, "08": 1})
 
 
 def training(folder: Path, *overrides: str) -> DictConfig:
     config = configure(
         "train",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: [8]}",
-        "data.num_workers=0",
-        f"model.backbone.control={folder / 'net.config'}",
+        *tiny_settings(folder),
         "optim=adamw",
         "trainer=cpu",
         "trainer.log_every_n_steps=1",

@@ -19,7 +19,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from omegaconf import DictConfig
 from ranks import start_ranks
 from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings
 
 from clusterseg.build.prepare import prepare
 from clusterseg.build.training import build
@@ -52,12 +52,9 @@ def training(folder: Path, model: str, ranks: int, *overrides: str) -> DictConfi
         "train",
         f"model={model}",
         *HEADS[model],
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: [8]}",
-        "data.num_workers=0",
+        *tiny_settings(folder),
         "data.voxel_size=0.5",
         f"data.batch_size={SCANS_A_STEP // ranks}",
-        f"model.backbone.control={folder / 'net.config'}",
         "model.backbone.dropout=0",
         "loss.lovasz.joint=true",
         "optim.optimizer.lr=0.02",

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, write_tiny
 
 from clusterseg.commands.train import train
 from clusterseg.errors import UserError
@@ -19,10 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "recipes.md"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipes")
-    write_dataset(folder / "data", {"00": 9, "08": 1})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("recipes"), {"00": 9, "08": 1})
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -16,8 +16,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 
 from clusterseg.build import training as runs
 from clusterseg.callbacks import LastCheckpoint, Preempted, RandomStates
@@ -33,20 +32,14 @@ QUIET = ["callbacks.dashboard=null", "callbacks.pictures=null", "callbacks.clust
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recovery")
-    write_dataset(folder / "data", {"00": 4, "08": 2})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("recovery"), {"00": 4, "08": 2})
 
 
 def training(folder: Path, *overrides: str) -> DictConfig:
     """Three epochs of two steps each, with a validation after each."""
     return configure(
         "train",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: [8]}",
-        "data.num_workers=0",
-        f"model.backbone.control={folder / 'net.config'}",
+        *tiny_settings(folder),
         "optim=adamw",
         "trainer=cpu",
         "trainer.max_epochs=3",

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from tiny import write_control, write_dataset
-from tiny_run import configure
+from tiny_run import configure, tiny_settings, write_tiny
 
 from clusterseg.commands.evaluate import evaluate
 from clusterseg.commands.train import train
@@ -21,20 +20,13 @@ from clusterseg.errors import UserError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    write_dataset(folder / "data", {"00": 4, "08": 2})
-    write_control(folder / "net.config")
-    return folder
+    return write_tiny(tmp_path_factory.mktemp("run"), {"00": 4, "08": 2})
 
 
 def training(folder: Path, *overrides: str) -> DictConfig:
     return configure(
         "train",
-        f"data.root={folder / 'data'}",
-        "data.sequences.train=[00]",
-        "data.sequences.val=[08]",
-        "data.num_workers=0",
-        f"model.backbone.control={folder / 'net.config'}",
+        *tiny_settings(folder),
         "optim=adamw",
         "optim.optimizer.lr=0.02",
         "trainer=cpu",

@@ -23,15 +23,28 @@ def configure(name: str, *overrides: str) -> DictConfig:
     return config
 
 
+def write_tiny(folder: Path, scans: dict[str, int]) -> Path:
+    """Write ``data``, so many scans by sequence, and the network's ``net.config``; returns the folder."""
+    write_dataset(folder / "data", scans)
+    write_control(folder / "net.config")
+    return folder
+
+
+def tiny_settings(folder: Path) -> list[str]:
+    """Train what ``write_tiny`` wrote on sequence 00 and validate on 08."""
+    return [
+        f"data.root={folder / 'data'}",
+        "data.sequences={train: [0], val: [8]}",
+        "data.num_workers=0",
+        f"model.backbone.control={folder / 'net.config'}",
+    ]
+
+
 def train_tiny(folder: Path) -> Path:
     """Write ``data`` (sequences 00 and 08) and train into ``run``; returns the folder."""
     config = configure(
         "train",
-        f"data.root={write_dataset(folder / 'data', {'00': 4, '08': 3})}",
-        "data.sequences.train=[00]",
-        "data.sequences.val=[08]",
-        "data.num_workers=0",
-        f"model.backbone.control={write_control(folder / 'net.config')}",
+        *tiny_settings(write_tiny(folder, {"00": 4, "08": 3})),
         "optim=adamw",
         "optim.optimizer.lr=0.02",
         "trainer=cpu",
