@@ -33,6 +33,15 @@ def write_clouds(root: Path) -> None:
         write(root / f"{name}.label", np.random.default_rng(number).choice([0, 1, 2, 3, 5], 400).astype("<u4"))
 
 
+def write_recorded(root: Path) -> None:
+    """The recordings of docs/data.md: clouds in one folder, the ids of their points in another."""
+    random = np.random.default_rng(0)
+    for name in ("drive0_000", "drive0_001", "drive1_000"):
+        for folder, values in (("clouds", cloud(0, 400)), ("annotations", random.choice([0, 1, 2, 3, 5], 400))):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            np.save(root / folder / f"{name}.npy", values)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "semantickitti": write_kitti,
     "nuscenes": lambda root: write_nuscenes(root, {"scene-0061": 2, "scene-0103": 1}, "v1.0-trainval"),
@@ -169,6 +178,8 @@ GIVEN: dict[str, Maker] = {
     "FILE_OR_FOLDER": lambda line, world, path: path.symlink_to(world.data("semantickitti") / "sequences/08/velodyne"),
     "STUDY.yaml": lambda line, world, path: path.write_text(world.study()),
     "classes.yaml": lambda line, world, path: _copy(_labels(path), path),
+    "recordings": lambda line, world, path: write_recorded(path),
+    "data=yard": lambda line, world, path: _yard(path.parent),
     "data=MINE": lambda line, world, path: _own_data(path.parent),
     "drive.bag": _recording,
     "drive": _recording,
@@ -196,6 +207,13 @@ def _labels(path: Path) -> Path:
 def _own_data(folder: Path) -> None:
     write_folder(folder)
     (folder / "data/rooms.yaml").rename(folder / "data/MINE.yaml")
+
+
+def _yard(folder: Path) -> None:
+    """The data set of one's own of docs/data.md."""
+    text = (ROOT / "docs/data.md").read_text()
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data/yard.yaml").write_text(re.findall(r"```yaml\n(defaults: \[folder.*?)```", text, re.DOTALL)[0])
 
 
 def provide(line: Line, folder: Path, world: World) -> None:

@@ -54,9 +54,14 @@ def test_cells_run_as_in_jupyter(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.ipynb").read_text())["cells"][1]["outputs"][0]["text"] == ["1\n"]
 
 
-@pytest.mark.slow
+#: Those that train.
+SLOW = {"own_head"}
+
+
 @pytest.mark.timeout(3600)  # on a machine that does much else
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in SLOW)) for path in NOTEBOOKS]
+)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTEBOOK_EPOCHS", "1")
     monkeypatch.setenv("NOTEBOOK_SEEDS", "2")

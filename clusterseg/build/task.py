@@ -6,7 +6,6 @@ import logging
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -81,12 +80,9 @@ def build_head(config: DictConfig, backbone: Backbone, class_names: Sequence[str
         raise UserError(f"model.cluster.tap={tap}: this backbone offers {', '.join(backbone.tap_channels)}")
     with settings_explained():
         sizes = {"in_channels": backbone.tap_channels[tap], "class_names": class_names}
-        made = instantiate(settings, _convert_="all")
-        head = made(**sizes) if isinstance(made, partial) else made
+        head = instantiate(settings, _partial_=True, _convert_="all")(**sizes)
     if not isinstance(head, Head):
-        raise UserError(
-            f"model.cluster._target_={settings.get('_target_')}: expected a clusterseg.Head, with _partial_: true"
-        )
+        raise UserError(f"model.cluster._target_={settings.get('_target_')}: expected a clusterseg.Head")
     head.tap = tap
     return head
 

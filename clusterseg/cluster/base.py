@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from clusterseg.errors import UserError
+
 
 @dataclass(frozen=True)
 class HeadOutput:
@@ -62,6 +64,20 @@ class Head(nn.Module):
         return []
 
 
-def as_output(result: Any) -> HeadOutput:
-    """Return the result of a head as a `HeadOutput`."""
-    return result if isinstance(result, HeadOutput) else HeadOutput(result)
+def as_output(head: nn.Module, result: Any) -> HeadOutput:
+    """Return the result of a head as a `HeadOutput`.
+
+    Raises:
+        UserError: It is something else, or a loss is not one number.
+    """
+    losses = result.losses if isinstance(result, HeadOutput) else result
+    if not isinstance(losses, Mapping):
+        raise UserError(
+            f"{type(head).__name__}.forward returned a {type(losses).__name__}; expected its losses by name, as "
+            '{"NAME": loss}, or a clusterseg.HeadOutput'
+        )
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            found = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            raise UserError(f"{type(head).__name__}: its loss {name} is {found}; expected a tensor of one number")
+    return result if isinstance(result, HeadOutput) else HeadOutput(losses)

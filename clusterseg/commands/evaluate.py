@@ -130,7 +130,7 @@ def write(
     shown = {"clean": scans[0]} | drawn if scans and drawn else {}
     corrupted = png(corrupted_figure(shown, gallery.label_map.colours)) if shown else None
     write_report(run_dir / "report.html", title, result, confusion, pictures, training_run, corrupted)
-    log.info("wrote metrics.json and report.html into %s", run_dir)
+    log.info("wrote metrics.json, report.html%s into %s", " and viewer.html" if pictures else "", run_dir)
 
 
 def run_of(checkpoint: Path) -> Path | None:

@@ -21,6 +21,7 @@ from clusterseg.data.clouds import Layout, choose_layout, read_cloud
 from clusterseg.data.clouds.bag import is_message
 from clusterseg.data.clouds.origin import check_origin
 from clusterseg.data.clouds.scale import choose_remission_scale
+from clusterseg.data.label_map import LabelMap, shipped_maps
 from clusterseg.data.multiscan import AGE
 from clusterseg.distributed import gather_objects, rank
 from clusterseg.errors import UserError
@@ -83,7 +84,12 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         for recording, files in bags.items() if rank() == 0 else ():
             if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
                 write_labelled(output, recording, config.topic, targets, networks.label_map)
-    log.info("labels are in %s", config.output)
+    first, target = next((file, target) for file, target in targets.items())
+    log.info(
+        "labels are in %s%s",
+        config.output,
+        "" if is_message(first) else viewing(config, first, target, networks.label_map),
+    )
     if left_out:
         raise UserError(report(left_out, len(targets)))
     return {"files": len(targets), "predicted": len(todo), "before": len(targets) - len(todo)}
@@ -154,6 +160,15 @@ def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], 
         "invalid": config.invalid,
         "blocks": None if config.block_voxels is None else [config.block_voxels, config.overlap],
     }
+
+
+def viewing(config: DictConfig, cloud: Path, target: Path, label_map: LabelMap) -> str:
+    """How to look at a labelled cloud, for the log."""
+    words = [f"clusterseg viewer {cloud} predictions={target.with_suffix('.label')} output=viewer.html"]
+    words += [f"{key}={value}" for key in ("columns", "format") if (value := _plain(config[key])) is not None]
+    if label_map.name != "semantickitti":
+        words.append(f"label_map={label_map.name if label_map.name in shipped_maps() else 'YOURS.yaml'}")
+    return f"; to look at them: {' '.join(words)}"
 
 
 def _plain(setting: Any) -> Any:

@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from clusterseg.config.signatures import require
+from clusterseg.data.clouds import SUFFIXES, Layout, choose_layout, read_cloud
 from clusterseg.data.label_map import LabelMap, load_label_map
-from clusterseg.data.scan import naming, read_labels, read_scan
+from clusterseg.data.scan import naming, read_labels
 from clusterseg.errors import UserError
 from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
@@ -30,12 +31,13 @@ def viewer(config: DictConfig, run_dir: Path) -> Path:
         if config[key] is None:
             raise UserError(f"{key} is not set; clusterseg viewer input=FILE_OR_FOLDER output=FILE.html")
     require(config, scans=Annotated[int, Field(ge=1)])
-    folders = {
+    places = {
         key: None if config[key] is None else Path(str(config[key])).expanduser() for key in ("labels", "predictions")
     }
     output = Path(str(config.output)).expanduser()
     label_map = load_label_map(str(config.label_map))
-    show(Path(str(config.input)).expanduser(), output, label_map, scans=config.scans, **folders)
+    layout = choose_layout(config.columns, config.format)
+    show(Path(str(config.input)).expanduser(), output, label_map, scans=config.scans, layout=layout, **places)
     print(f"wrote {output}: open it in a browser")
     return output
 
@@ -47,40 +49,48 @@ def show(
     labels: Path | None = None,
     predictions: Path | None = None,
     scans: int = 4,
+    layout: Layout | None = None,
 ) -> None:
     """Write the viewer of one scan or of a folder.
 
     Args:
-        source: A .bin file, or a folder of them.
+        source: A point cloud, or a folder of them.
         output: The .html file.
         label_map: Classes and colours.
-        labels: Folder of the ground truth; None looks for `labels` beside the scans' folder.
-        predictions: Folder of the predictions, or None.
+        labels: Folder of the ground truth, or its file; None looks for `labels` beside the scans' folder.
+        predictions: Folder of the predictions, or the file, or None.
         scans: Maximum number of scans.
+        layout: See `read_cloud`.
 
     Raises:
         UserError: A file is missing or wrong.
     """
-    files = [source] if source.is_file() else sorted(source.glob("*.bin"))
+    inside = sorted(source.iterdir()) if source.is_dir() else []
+    files = [source] if source.is_file() else [file for file in inside if file.suffix.lower() in SUFFIXES]
     if not files:
-        raise UserError(f"input={source}: no .bin file there; give a scan, or a folder of scans")
+        raise UserError(
+            f"input={source}: no point cloud there; give a scan, or a folder of scans, files that end with "
+            f"{', '.join(SUFFIXES)}"
+        )
     if scans < len(files):
         files = [files[i] for i in np.linspace(0, len(files) - 1, scans).round().astype(int)]
     beside = files[0].absolute().parent.with_name("labels")
     truth = labels or (beside if beside.is_dir() else None)
     viewed = []
     for file in files:
-        xyz = read_scan(file)[:, :3]
+        cloud = read_cloud(file, layout)
+        with naming(file):
+            xyz = cloud.points(1.0, ("x", "y", "z"))
         known = _read(truth, file, len(xyz), label_map)
         predicted = _read(predictions, file, len(xyz), label_map)
         viewed.append(ViewedScan(file.stem, xyz, known, predicted))
     write_viewer(output, viewed, label_map.class_names, label_map.colours)
 
 
-def _read(folder: Path | None, scan: Path, points: int, label_map: LabelMap) -> Int64[np.ndarray, " points"] | None:
-    if folder is None:
+def _read(place: Path | None, scan: Path, points: int, label_map: LabelMap) -> Int64[np.ndarray, " points"] | None:
+    if place is None:
         return None
-    path = folder / f"{scan.stem}.label"
+    path = place if place.is_file() else place / f"{scan.stem}.label"
     raw = read_labels(path, points)
     with naming(path):
         return label_map.to_train(raw)

@@ -70,7 +70,10 @@ def _unparsed(override: str) -> str:
 
 def _unknown_choice(group: str, choice: str, options: list[str], conf: Path) -> str:
     options = [*options, *(f"{path.parent.name}/{path.stem}" for path in sorted((conf / group).glob("recipe/*.yaml")))]
-    return f"{group}={choice}: no such choice{nearest(choice, options)}\nChoices of {group}: {', '.join(options)}"
+    own = f"one of your own is FOLDER/{group}/{choice}.yaml, with --config-dir=FOLDER"
+    return (
+        f"{group}={choice}: no such choice{nearest(choice, options)}\nChoices of {group}: {', '.join(options)}; {own}"
+    )
 
 
 def _unknown_key(key: str, config: dict[str, Any], groups: list[str]) -> str:

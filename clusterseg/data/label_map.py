@@ -85,7 +85,8 @@ class LabelMap:
             known = int((self.raw_to_train >= 0).sum())
             raise UserError(
                 f"unknown label ids {unknown}: not among the {known} ids of data.label_map={self.name}; "
-                "correct the file, or choose the label map that it was written for"
+                "correct the file, add the ids to the map (under a class, or as ignored), or choose the map that the "
+                "file was written for"
             )
         return train
 

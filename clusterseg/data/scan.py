@@ -51,7 +51,7 @@ def check_label_size(path: Path, size: int, num_points: int) -> None:
     if size != num_points * _LABEL_BYTES:
         raise UserError(
             f"{path}: {size} bytes are {size / _LABEL_BYTES:g} labels (uint32), but its scan has {num_points} points; "
-            "scan and label must be of the same length: download both again"
+            "one label is needed for each point, in the order of the scan (of a data set: download both again)"
         )
 
 

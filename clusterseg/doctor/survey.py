@@ -65,14 +65,12 @@ class Survey:
 def list_jobs(data: ScanDataModule, splits: Sequence[str]) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """List the scans of splits as (split, scan id), and why the scans of others cannot be listed.
 
-    Splits that the data set does not have are left out.
+    Splits that the data set does not have are left out; if it has none of them, the first one cannot be listed.
     """
     jobs: list[tuple[str, str]] = []
     unlisted: dict[str, str] = {}
-    for split in splits:
+    for split in [split for split in splits if split not in SPLITS or data.reader.has_split(split)] or splits[:1]:
         try:
-            if split in SPLITS and not data.reader.has_split(split):
-                continue
             found = list(data.reader.unchecked(split))[: data.max_scans]
         except UserError as error:
             unlisted[split] = str(error)

@@ -62,7 +62,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = weights_path(path, "ckpt")
     if not file.is_file():
         raise UserError(
-            f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt"
+            f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt, or "
+            "streets, the network of the package"
         )
     if is_safetensors(file):
         return read_network_file(file)

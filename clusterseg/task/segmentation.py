@@ -120,7 +120,9 @@ class SegmentationTask(pl.LightningModule):
         terms = {name: loss(output.logits, targets) for name, loss in self.losses.items()}
         if self.cluster is None:
             return terms, {}
-        result = as_output(self.cluster(output.taps[self.cluster.tap], targets, predictions, **(asked or {})))
+        result = as_output(
+            self.cluster, self.cluster(output.taps[self.cluster.tap], targets, predictions, **(asked or {}))
+        )
         return {**terms, **result.losses}, dict(result.stats)
 
     def _asked(self, batch: Batch, output: BackboneOutput) -> dict[str, Tensor]:

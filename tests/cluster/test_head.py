@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from slow_cluster import adjusted_rand_index, slow_contrast, slow_sinkhorn
 
 from clusterseg.cluster import ClusterHead
+from clusterseg.cluster.base import as_output
 from clusterseg.cluster.sampling import sample_anchors
 from clusterseg.errors import UserError
 
@@ -269,3 +270,16 @@ def test_clusters_by_class_name() -> None:
         output, _ = run(head, *batch(step))
     assert output.stats["used/road"] == 2
     assert output.stats["used/car"] == 5
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (torch.tensor(1.0), r"^Linear\.forward returned a Tensor; expected its losses by name"),
+        ({"pull": torch.ones(3)}, r"^Linear: its loss pull is of shape \(3,\); expected a tensor of one number"),
+        ({"pull": 0.5}, r"^Linear: its loss pull is a float; expected"),
+    ],
+)
+def test_what_a_head_returns_is_checked(result: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        as_output(torch.nn.Linear(1, 1), result)

@@ -47,6 +47,11 @@ def module(root: Path, **settings: Any) -> FolderDataModule:
     return FolderDataModule(root, MAP, num_workers=0, **{"origin": "sensor", "remission": 1.0, **settings})
 
 
+def test_a_split_that_was_asked_for_is_there(made: Path) -> None:
+    assert module(made, splits={"val": "vall/**/*"}).reader.has_split("val"), "train must not go on without validation"
+    assert not module(made, splits={"test": None}).reader.has_split("test")
+
+
 def test_every_format_with_label_files(made: Path) -> None:
     data = module(made)
     assert data.reader.scans("train") == ["train/a", "train/b", "train/c"]

@@ -234,3 +234,11 @@ def test_data_sets_of_other_layouts_are_listed_with_their_defects(tmp_path: Path
         ("unreadable", (str(cut),)),
         ("no labels", (str(tmp_path / "train/b.npy"),)),
     ]
+
+
+@pytest.mark.parametrize("splits", [None, {"train": "nowhere/*"}])
+def test_no_scan_at_all_is_a_fault(tmp_path: Path, splits: dict[str, str] | None) -> None:
+    data = FolderDataModule(tmp_path, {"name": "one", "classes": {"road": {"id": 40}}}, num_workers=0, splits=splits)
+    jobs, unlisted = list_jobs(data, ["train", "val"])
+    assert not jobs
+    assert list(unlisted) == ["train"] and "no cloud matches" in unlisted["train"]

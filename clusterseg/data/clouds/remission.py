@@ -12,7 +12,10 @@ from jaxtyping import Float64
 from clusterseg.data.clouds.cloud import Cloud
 from clusterseg.errors import UserError
 
-_REMEDY = "set remission=VALUE, the value that means full reflection (or remission=1 if it is right as it is)"
+_REMEDY = (
+    "set remission=VALUE (of data=folder: data.remission=VALUE), the value that means full reflection; 1 if it is "
+    "right as it is"
+)
 _DARK = 0.02  # if 99 % of the values are lower, the scale is hardly 0..1
 _UNKNOWN = (1.5, 8.0)  # too high for a scale 0..1, too low for whole numbers of 8 bits
 

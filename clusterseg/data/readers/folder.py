@@ -70,6 +70,7 @@ class FolderReader(Reader):
         origin: str | Sequence[float] = "auto",
     ) -> None:
         self.root = Path(root).expanduser()
+        self._given = {split for split, given in (splits or {}).items() if given is not None}
         self.splits = {split: list(patterns) for split, patterns in SPLITS.items()}
         for split, given in (splits or {}).items():
             if given is not None:
@@ -121,8 +122,8 @@ class FolderReader(Reader):
         return list(listed)
 
     def has_split(self, split: str) -> bool:
-        """Return whether any cloud matches the split's patterns."""
-        return next(self._files(split), None) is not None
+        """Return whether patterns were given for the split, or any cloud matches the usual ones."""
+        return split in self._given or next(self._files(split), None) is not None
 
     def read(self, scan_id: str) -> Scan:
         """Read a cloud listed by `scans`."""

@@ -56,6 +56,6 @@ def require_same(path: Path, labels: int, scan: Path, points: int) -> None:
     """
     if labels != points:
         raise UserError(
-            f"{path}: {labels} labels, but its scan {scan} has {points} points; the two are of different versions of "
-            "the data set: download both from the same one"
+            f"{path}: {labels} labels, but its scan {scan} has {points} points; one label is needed for each "
+            "point, in the order of the scan (of a data set: download both from the same version of it)"
         )
