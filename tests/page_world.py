@@ -35,11 +35,11 @@ def write_clouds(root: Path) -> None:
 
 def write_recorded(root: Path) -> None:
     """The recordings of docs/data.md: clouds in one folder, the ids of their points in another."""
-    random = np.random.default_rng(0)
-    for name in ("drive0_000", "drive0_001", "drive1_000"):
-        for folder, values in (("clouds", cloud(0, 400)), ("annotations", random.choice([0, 1, 2, 3, 5], 400))):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            np.save(root / folder / f"{name}.npy", values)
+    for folder in ("clouds", "annotations"):
+        (root / folder).mkdir(parents=True)
+    for number, name in enumerate(("drive0_000", "drive0_001", "drive1_000")):
+        np.save(root / f"clouds/{name}.npy", cloud(number, 400))
+        np.save(root / f"annotations/{name}.npy", np.random.default_rng(number).choice([0, 1, 2, 3, 5], 400))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -113,7 +113,7 @@ class World:
         epochs = 2 if re.search(r"ckpt=(last|auto)", text) else 1
         steps = [f"trainer.max_epochs={epochs}", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
         settings = [*steps, "data.num_workers=0", "data.batch_size=1", "callbacks.pictures=null"]
-        if "init_from=streets" not in text:
+        if not re.search(r"init_from=streets|experiment=demo", text):  # the network of the package has its own size
             settings.append(f"model.backbone.control={self.control}")
         if re.search(r"data=streets|experiment=demo", text):
             settings.append("data.recipe={scans: 2, sequences: [0, 8], beams: 16, azimuths: 200}")
@@ -178,7 +178,6 @@ GIVEN: dict[str, Maker] = {
     "FILE_OR_FOLDER": lambda line, world, path: path.symlink_to(world.data("semantickitti") / "sequences/08/velodyne"),
     "STUDY.yaml": lambda line, world, path: path.write_text(world.study()),
     "classes.yaml": lambda line, world, path: _copy(_labels(path), path),
-    "recordings": lambda line, world, path: write_recorded(path),
     "data=yard": lambda line, world, path: _yard(path.parent),
     "data=MINE": lambda line, world, path: _own_data(path.parent),
     "drive.bag": _recording,
@@ -210,7 +209,11 @@ def _own_data(folder: Path) -> None:
 
 
 def _yard(folder: Path) -> None:
-    """The data set of one's own of docs/data.md."""
+    """The data set of one's own of docs/data.md: its YAML, clouds, ids and classes."""
+    if (folder / "data/yard.yaml").exists():
+        return  # for an earlier line of the session
+    write_recorded(folder / "recordings")
+    _copy(_labels(folder / "classes.yaml"), folder / "classes.yaml")
     text = (ROOT / "docs/data.md").read_text()
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data/yard.yaml").write_text(re.findall(r"```yaml\n(defaults: \[folder.*?)```", text, re.DOTALL)[0])
