@@ -30,7 +30,7 @@ SETTINGS: dict[str, tuple[int, int, dict[str, Any]]] = {
 
 def run(options: Options) -> list[Table]:
     steps = {name: whole_step(name, options.quick) for name in SETTINGS}
-    times = interleave({**steps, **parts(options.quick)}, options.rounds_of(3), quick=options.quick)
+    times = interleave({**steps, **parts(options.quick)}, options.rounds_of(2), quick=options.quick)
     table = Table(
         "A step of the cluster head",
         ["step", "voxels", "anchors", "median ms", "best ms", "of the floor", "peak MB"],

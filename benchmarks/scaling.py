@@ -12,7 +12,7 @@ from benchmarks.steps import LARGE, SMALL, evaluation, forward_flop, network, tr
 from benchmarks.tables import Table, percent
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
-#: Voxels above which a call takes so long that one to warm up and one to time are enough.
+#: Voxels above which a call takes so long that one round is enough.
 LARGE_CLOUD = 500_000
 WHAT = {"evaluation": LARGE, "training step": SMALL}
 
@@ -51,9 +51,7 @@ def measure(what: str, control: str, size: int, data: str | None, quick: bool) -
     factor = 1 if what == "evaluation" else 3
     call = evaluation(model, voxels) if what == "evaluation" else training_step(model, voxels)
     flop = factor * forward_flop(model, voxels)
-    rounds, to_warm_up = (1, 1) if quick or size > LARGE_CLOUD else (3, 2)
-    for _ in range(to_warm_up):
-        call()
+    call()
     peak = peak_memory_mb()  # before the yardsticks take memory of their own
-    times = interleave({what: call}, rounds, quick=quick, warm=True)
+    times = interleave({what: call}, 1 if quick or size > LARGE_CLOUD else 3, quick=quick, warm=True)
     return {"seconds": times.median(what), "share": times.share(what, flop), "flop": flop, "peak": peak}

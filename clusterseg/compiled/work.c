@@ -2,10 +2,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
 #define MAX_THREADS 256
-#define HUGE_PAGE ((size_t)1 << 21)
 
 typedef struct {
     void (*piece)(const void *, int64_t, float *);
@@ -18,13 +16,7 @@ typedef struct {
 float *scratch(int64_t floats)
 {
     void *memory = NULL;
-    const size_t bytes = (size_t)(floats > 0 ? floats : 16) * sizeof(float);
-    if (posix_memalign(&memory, bytes < HUGE_PAGE ? 64 : HUGE_PAGE, bytes)) return NULL;
-#ifdef MADV_HUGEPAGE
-    /* Sorting writes to a thousand places at once: with pages of 4 KiB most time goes into finding them. */
-    if (bytes >= HUGE_PAGE) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
-#endif
-    return memory;
+    return posix_memalign(&memory, 64, (size_t)(floats > 0 ? floats : 16) * sizeof(float)) ? NULL : memory;
 }
 
 static void *take(void *argument)
