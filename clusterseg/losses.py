@@ -138,7 +138,7 @@ class _CpuLovasz(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad, None, None
+        return (gradient if grad == 1 else gradient * grad), None, None
 
 
 def _compiled_classes(probabilities: Tensor, rows: Tensor, targets: Tensor, present: Tensor, gradient: Tensor) -> float:
