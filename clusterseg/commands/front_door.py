@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clusterseg import __version__
 from clusterseg.commands.allocator import keep_freed_memory
+from clusterseg.commands.idle_threads import sleep_when_idle
 from clusterseg.commands.lean_start import leave_out_scipy_signal
 
 
@@ -92,6 +93,7 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
         arguments: The arguments after the command.
         program: The command line before the arguments; None for a separate script, such as `train.py`.
     """
+    sleep_when_idle()
     keep_freed_memory()
     leave_out_scipy_signal()
     from clusterseg.commands.hydra_command import run_command
