@@ -128,7 +128,10 @@ class _CpuLovasz(torch.autograd.Function):
     def forward(ctx: Any, probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         rows = torch.nonzero(labels != ignore_index)[:, 0]
         targets = labels.index_select(0, rows).long()
-        present = torch.bincount(targets, minlength=probabilities.shape[1]).nonzero()[:, 0]
+        counts = torch.bincount(targets, minlength=probabilities.shape[1])
+        if len(counts) > probabilities.shape[1]:
+            raise IndexError(f"label {len(counts) - 1}: there are {probabilities.shape[1]} classes")
+        present = counts.nonzero()[:, 0]
         gradient = torch.zeros_like(probabilities, memory_format=torch.contiguous_format)
         one_by_one = _compiled_classes if compiled.is_built() else _all_classes
         total = one_by_one(probabilities.contiguous(), rows, targets, present, gradient) if len(present) else 0.0

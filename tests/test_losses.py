@@ -99,6 +99,16 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(compiled, "is_built", lambda: request.param)
 
 
+@pytest.mark.usefixtures("either")
+def test_a_nan_of_either_sign_and_a_label_of_no_class_are_seen() -> None:
+    for nan in (float("nan"), -float("nan")):
+        probabilities = torch.full((4, 2), 0.5)
+        probabilities[1] = nan
+        assert lovasz_softmax(probabilities, torch.tensor([0, 0, 1, 1])).isnan()
+    with pytest.raises(IndexError, match="label 2: there are 2 classes"):
+        lovasz_softmax(torch.full((2, 2), 0.5), torch.tensor([0, 2]))
+
+
 @pytest.mark.parametrize("points", [1, 2, 60, 300])
 def test_lovasz_equals_its_definition(points: int) -> None:
     generator = torch.Generator().manual_seed(points)

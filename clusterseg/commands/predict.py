@@ -84,12 +84,9 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         for recording, files in bags.items() if rank() == 0 else ():
             if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
                 write_labelled(output, recording, config.topic, targets, networks.label_map)
-    first, target = next((file, target) for file, target in targets.items())
-    log.info(
-        "labels are in %s%s",
-        config.output,
-        "" if is_message(first) else viewing(config, first, target, networks.label_map),
-    )
+    first, target = next(iter(targets.items()))
+    hint = "" if is_message(first) else viewing(config, first, target, networks.label_map)
+    log.info("labels are in %s%s", config.output, hint)
     if left_out:
         raise UserError(report(left_out, len(targets)))
     return {"files": len(targets), "predicted": len(todo), "before": len(targets) - len(todo)}

@@ -21,11 +21,12 @@ typedef struct {
     int64_t count, rows, classes;
 } lovasz;
 
+/* A NaN, of either sign, stays one. */
 static uint32_t key_of(float error)
 {
     uint32_t bits;
     memcpy(&bits, &error, sizeof(bits));
-    return LARGEST - (bits >> 31 ? 0 : bits);
+    return LARGEST - (error < 0 ? 0 : bits & 0x7fffffffu);
 }
 
 /* Order entries by key: three passes over its digits, each stable. */
