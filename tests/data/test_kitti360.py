@@ -67,7 +67,7 @@ def test_drives_and_other_label_files(made: Path) -> None:
 
 def test_what_is_wrong_is_one_message(made: Path) -> None:
     write(made / "data_3d_labels" / DRIVE.format(0) / f"labels/{2:010d}.bin", np.zeros(41, "<i2"))
-    with pytest.raises(UserError, match=r"0000000002\.bin: 41 labels, but its scan .* 42 points; .*different versions"):
+    with pytest.raises(UserError, match=r"0000000002\.bin: 41 labels, but its scan .* 42 points; .*same version"):
         Kitti360DataModule(made, num_workers=0).setup("fit")
     with pytest.raises(UserError, match=r"8 scans at .*none with labels under .*nothing.*recoverLabels\.py"):
         Kitti360Reader(made, "nothing").scans("train")

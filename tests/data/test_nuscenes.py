@@ -140,7 +140,7 @@ def test_labels_of_another_version(made: Path) -> None:
     reader = NuscenesReader(made, "v1.0-mini")
     token = reader.scans("train")[0].split("/")[1]
     write(made / f"lidarseg/v1.0-mini/{token}_lidarseg.bin", np.zeros(59, "u1"))
-    with pytest.raises(UserError, match=r"_lidarseg\.bin: 59 labels, but its scan .* 60 points; .*different versions"):
+    with pytest.raises(UserError, match=r"_lidarseg\.bin: 59 labels, but its scan .* 60 points; .*same version"):
         NuscenesDataModule(made, "v1.0-mini", num_workers=0).setup("fit")
 
 

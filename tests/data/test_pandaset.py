@@ -96,7 +96,7 @@ def test_fewer_poses_than_scans(made: Path) -> None:
 def test_labels_of_another_version(made: Path) -> None:
     write_frame(made / "002/annotations/semseg/00.pkl.gz", {"class": np.arange(59)})
     reader = PandasetReader(made, sequences=SEQUENCES)
-    with pytest.raises(UserError, match=r"59 labels, but its scan .* 60 points; .*different versions"):
+    with pytest.raises(UserError, match=r"59 labels, but its scan .* 60 points; .*same version"):
         reader.read(reader.scans("train")[0])
     write_frame(made / "002/annotations/semseg/00.pkl.gz", {"klass": np.arange(60)})
     with pytest.raises(UserError, match=r"has no column class; found klass"):
