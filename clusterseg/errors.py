@@ -14,7 +14,7 @@ class UserError(Exception):
         ...     clusterseg.load("nowhere.ckpt")
         ... except clusterseg.UserError as error:
         ...     print(error)
-        ckpt=nowhere.ckpt: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt
+        ckpt=nowhere.ckpt: no such file; give the path of a checkpoint, as RUN/checkpoints/best.ckpt, or streets
     """
 
 

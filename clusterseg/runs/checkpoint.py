@@ -62,8 +62,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = weights_path(path, "ckpt")
     if not file.is_file():
         raise UserError(
-            f"ckpt={path}: no such file; give the path of a checkpoint, e.g. outputs/RUN/checkpoints/best.ckpt, or "
-            "streets, the network of the package"
+            f"ckpt={path}: no such file; give the path of a checkpoint, as RUN/checkpoints/best.ckpt, or streets"
         )
     if is_safetensors(file):
         return read_network_file(file)

@@ -60,7 +60,7 @@ def test_the_velodyne_by_the_same_lists(made: Path) -> None:
 def test_what_is_wrong_is_one_message(made: Path) -> None:
     label = made / "00000" / OS1[1] / "frame000000-158_0.label"
     write(label, np.zeros(59, "<u4"))
-    with pytest.raises(UserError, match=r"frame000000-158_0\.label: 59 labels, .* 60 points; .*different versions"):
+    with pytest.raises(UserError, match=r"frame000000-158_0\.label: 59 labels, .* 60 points; .*same version"):
         Rellis3dDataModule(made, num_workers=0).setup("fit")
     label.unlink()
     with pytest.raises(UserError, match=r"no labels of .*download the annotations of the lidar"):
