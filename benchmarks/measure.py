@@ -155,10 +155,11 @@ def in_child(function: Callable[..., Result], *arguments: object, threads: int =
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
-    with ProcessPoolExecutor(1, context, _begin, (threads,)) as child:
+    with ProcessPoolExecutor(1, context, begin, (threads,)) as child:
         return child.submit(function, *arguments).result()
 
 
-def _begin(threads: int) -> None:
+def begin(threads: int) -> None:
+    """Set up a process that measures and does nothing else."""
     keep_freed_memory()
     torch.set_num_threads(threads)

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from matplotlib.image import imread
 from omegaconf import DictConfig, OmegaConf
 from test_run import rows, state
-from tiny_run import configure, write_tiny
+from tiny_run import configure, tiny_settings, write_tiny
 from torch.optim import Optimizer
 from wandb_file import records
 
@@ -58,11 +58,9 @@ def configured(folder: Path, *overrides: str, head: bool = False) -> DictConfig:
     clustering = ["model=spvnas_cluster", "model.cluster.clusters_per_class=4"] if head else ["model=spvnas"]
     return configure(
         "train",
-        f"data.root={folder / 'data'}",
-        "data.sequences={train: [0], val: [8]}",
-        "data={batch_size: 1, num_workers: 0}",
+        *tiny_settings(folder),
+        "data.batch_size=1",
         *clustering,
-        f"model.backbone.control={folder / 'net.config'}",
         "optim=adamw",
         "trainer=cpu",
         f"trainer={{max_epochs: {EPOCHS}, accumulate_grad_batches: 2, log_every_n_steps: 1}}",

@@ -18,8 +18,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from omegaconf import DictConfig
 from ranks import start_ranks
-from tiny import write_control, write_dataset
-from tiny_run import configure, tiny_settings
+from tiny_run import configure, tiny_settings, write_tiny
 
 from clusterseg.build.prepare import prepare
 from clusterseg.build.training import build
@@ -92,9 +91,7 @@ def on_two_ranks(jobs: list[tuple[DictConfig, Path]]) -> None:
 @pytest.fixture(scope="module", params=[pytest.param("spvnas", marks=pytest.mark.slow), "spvnas_cluster"])
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs `straight`, and `two_then_one` and `one_then_two`, which stop in mid-epoch."""
-    folder, model = tmp_path_factory.mktemp("ranks"), request.param
-    write_dataset(folder / "data", {"00": 8, "08": 2})
-    write_control(folder / "net.config")
+    folder, model = write_tiny(tmp_path_factory.mktemp("ranks"), {"00": 8, "08": 2}), request.param
     train_double(training(folder, model, 1), folder / "straight")
     train_double(training(folder, model, 1, "trainer.max_steps=1"), folder / "one_then_two")
     on_two_ranks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from omegaconf import DictConfig
 from tiny_run import configure
 
 from clusterseg.commands.evaluate import evaluate
-from clusterseg.commands.predict import predict
-from clusterseg.data.label_map import IGNORE_INDEX
+from clusterseg.commands.predict import predict, viewing
+from clusterseg.data.clouds import Layout
+from clusterseg.data.label_map import IGNORE_INDEX, load_label_map
 from clusterseg.data.scan import read_labels, read_scan
 from clusterseg.errors import UserError
 from clusterseg.predict.prediction import PredictedScan
@@ -230,3 +232,16 @@ def test_ensemble_needs_the_same_voxels(tiny_run: Path, tmp_path: Path) -> None:
     config = configure("evaluate", f"ckpt=[{path},{tmp_path / 'coarse.ckpt'}]", "trainer=cpu")
     with pytest.raises(UserError, match=r"coarse\.ckpt was trained with .*voxel_size=0\.1"):
         evaluate(config, tmp_path)
+
+
+def test_the_command_that_shows_the_labels_can_be_pasted() -> None:
+    line = viewing(Layout(("x", "y", "z", "ring")), Path("a b.npy"), Path("out/a b"), load_label_map("nuscenes"))
+    words = [
+        "clusterseg",
+        "viewer",
+        "a b.npy",
+        "predictions=out/a b.label",
+        "output=viewer.html",
+        "columns=[x,y,z,ring]",
+    ]
+    assert shlex.split(line) == [*words, "label_map=nuscenes"]

@@ -12,11 +12,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.setup import Report, Setup
-from benchmarks.measure import timed
+from benchmarks.measure import begin, timed
 from benchmarks.options import ROOT
 from benchmarks.steps import evaluation, training_step
 from benchmarks.steps import network as build
-from clusterseg.commands.allocator import keep_freed_memory
 
 
 def start(setup: Setup, report: Report) -> None:
@@ -84,6 +83,5 @@ def tests(setup: Setup, report: Report) -> None:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
-    torch.set_num_threads(2)
+    begin(threads=2)
     print(json.dumps(first_calls(*json.loads(sys.argv[1]))))

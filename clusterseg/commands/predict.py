@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -85,7 +86,7 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
             if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
                 write_labelled(output, recording, config.topic, targets, networks.label_map)
     first, target = next(iter(targets.items()))
-    hint = "" if is_message(first) else viewing(config, first, target, networks.label_map)
+    hint = "" if is_message(first) else f"; to look at them: {viewing(layout, first, target, networks.label_map)}"
     log.info("labels are in %s%s", config.output, hint)
     if left_out:
         raise UserError(report(left_out, len(targets)))
@@ -159,13 +160,14 @@ def settings(config: DictConfig, networks: Networks, features: tuple[str, ...], 
     }
 
 
-def viewing(config: DictConfig, cloud: Path, target: Path, label_map: LabelMap) -> str:
-    """How to look at a labelled cloud, for the log."""
-    words = [f"clusterseg viewer {cloud} predictions={target.with_suffix('.label')} output=viewer.html"]
-    words += [f"{key}={value}" for key in ("columns", "format") if (value := _plain(config[key])) is not None]
+def viewing(layout: Layout, cloud: Path, target: Path, label_map: LabelMap) -> str:
+    """The command line that shows a labelled cloud."""
+    words = ["clusterseg", "viewer", str(cloud), f"predictions={target.with_suffix('.label')}", "output=viewer.html"]
+    if layout.columns is not None:
+        words.append(f"columns=[{','.join(layout.columns)}]")
     if label_map.name != "semantickitti":
         words.append(f"label_map={label_map.name if label_map.name in shipped_maps() else 'YOURS.yaml'}")
-    return f"; to look at them: {' '.join(words)}"
+    return shlex.join(words)
 
 
 def _plain(setting: Any) -> Any:
