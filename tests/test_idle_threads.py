@@ -19,7 +19,7 @@ print(sleep_when_idle(), os.environ.get("GOMP_SPINCOUNT"))
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({}, "True 1000"), ({"GOMP_SPINCOUNT": "7"}, "False 7"), ({"OMP_WAIT_POLICY": "active"}, "False None")],
+    [({}, "True 5000"), ({"GOMP_SPINCOUNT": "7"}, "False 7"), ({"OMP_WAIT_POLICY": "active"}, "False None")],
 )
 def test_it_is_set_unless_someone_has_decided(given: dict[str, str], said: str) -> None:
     environ = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}

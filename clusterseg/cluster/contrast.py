@@ -12,7 +12,10 @@ have weights: other subclasses of the own class may repel less than other classe
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
+from itertools import pairwise, starmap
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +25,8 @@ from torch.autograd.function import once_differentiable
 
 MIN_TEMPERATURE = 0.02  # exp(1 / 0.02) summed over a whole bank is still a float32
 NOTHING = 1e-30  # replaces N_i = 0 for an anchor without negatives
-BLOCK = 128  # anchors per block against the whole bank, so that the logits stay in cache
-LONG = 256  # rings longer than this are not copied for each anchor
+BLOCK = 128  # anchors per block of a general contrast, so that the logits stay in cache
+TILE = 200  # rows of the bank per tile against all anchors on a CPU, for the same reason
 
 
 def contrast(
@@ -62,20 +65,23 @@ class _Contrast(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, others: Tensor, positives: Tensor, negatives: Tensor, tau: float) -> Tensor:
-        weight = _anchor_weights(positives.sum(1), anchors.dtype)
+        weight = _anchor_weights(positives.sum(1, dtype=torch.int32), anchors.dtype)  # int64 would be 8 bytes a pair
         loss = anchors.new_zeros(())
         grad_anchors, grad_others = torch.zeros_like(anchors), torch.zeros_like(others)
         for block in _blocks(weight, BLOCK if anchors.device.type == "cpu" else len(anchors)):
-            pull_pairs, push_pairs = positives[block], negatives[block]
-            logits = (anchors[block] / tau) @ others.T
-            powers = logits.exp()
+            near = _span(positives[block])
+            pull_pairs, push_pairs = positives[block, near], negatives[block]
+            powers = (anchors[block] / tau) @ others.T
+            logits = powers[:, near].clone()
+            powers.exp_()
             powers = powers.masked_fill_(~push_pairs, 0) if push_pairs.dtype == torch.bool else powers.mul_(push_pairs)
-            repulsion = powers.sum(1, keepdim=True).clamp_min(NOTHING)
+            repulsion = powers.sum(1, keepdim=True).clamp_min_(NOTHING)
             gap = logits.neg_().add_(repulsion.log())
             terms = F.softplus(gap).masked_fill_(~pull_pairs, 0).sum(1)
             loss = loss + (terms * weight[block]).sum()
-            pull = gap.sigmoid_().masked_fill_(~pull_pairs, 0)
-            slope = powers.mul_(pull.sum(1, keepdim=True) / repulsion).sub_(pull).mul_(weight[block, None] / tau)
+            pull = gap.sigmoid_().masked_fill_(~pull_pairs, 0).mul_(weight[block, None] / tau)
+            slope = powers.mul_(pull.sum(1, keepdim=True) / repulsion)
+            slope[:, near] -= pull
             grad_anchors[block] = slope @ others
             if ctx.needs_input_grad[1]:
                 grad_others.addmm_(slope.T, anchors[block])
@@ -98,6 +104,14 @@ def _blocks(weight: Float[Tensor, " anchors"], size: int) -> tuple[Tensor, ...]:
     """Yield blocks of anchors. Anchors without weight are skipped where this needs no synchronisation."""
     every = torch.arange(len(weight), device=weight.device)
     return (every[weight > 0] if weight.device.type == "cpu" else every).split(max(size, 1))
+
+
+def _span(positives: Bool[Tensor, "anchors others"]) -> slice:
+    """Where the positives of a block are: anchors lie by class, so a few columns. All where this would synchronise."""
+    if positives.device.type != "cpu":
+        return slice(0, positives.shape[1])
+    columns = positives.any(0).nonzero()
+    return slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
 
 
 def bank_contrast(
@@ -150,10 +164,8 @@ class _BankContrast(torch.autograd.Function):
         weight = _anchor_weights(counts, anchors.dtype)
         loss = anchors.new_zeros(())
         grad = torch.zeros_like(anchors)
-        blocks = _blocks(weight, BLOCK)
-        buffer = anchors.new_empty(max(map(len, blocks)), bank.shape[0] * bank.shape[1])
-        for block in blocks:
-            terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, buffer, same_class)
+        for block, tiles in _bank_blocks(weight, subclass, *written.shape):
+            terms, slope = _bank_block(anchors[block], subclass[block], bank, written, tau, tiles, same_class)
             loss = loss + (terms * weight[block]).sum()
             grad[block] = slope * weight[block, None]
         ctx.save_for_backward(grad)
@@ -166,36 +178,74 @@ class _BankContrast(torch.autograd.Function):
         return grad * grad_loss, None, None, None, None, None, None
 
 
+class _Tile(NamedTuple):
+    """Some rings of the bank, and where in a block of anchors those of its subclasses are."""
+
+    rings: slice
+    own: slice
+
+
+def _bank_blocks(
+    weight: Float[Tensor, " anchors"], subclass: Int[Tensor, " anchors"], subclasses: int, size: int
+) -> Iterator[tuple[Tensor, list[_Tile]]]:
+    """Yield blocks of anchors, and the tiles of the bank with which each is compared.
+
+    On a CPU all anchors, by subclass, against `TILE` rows at a time. Elsewhere blocks of anchors against the whole
+    bank: where a subclass begins is not known there without a synchronisation.
+    """
+    if weight.device.type != "cpu":
+        for block in _blocks(weight, BLOCK):
+            yield block, [_Tile(slice(0, subclasses), slice(0, len(block)))]
+        return
+    order = subclass.argsort(stable=True)
+    order = order[weight[order] > 0]
+    edges = [*range(0, subclasses, max(TILE // size, 1)), subclasses]
+    places = torch.searchsorted(subclass[order], torch.tensor(edges)).tolist()
+    yield order, list(map(_Tile, starmap(slice, pairwise(edges)), starmap(slice, pairwise(places))))
+
+
 def _bank_block(
     anchors: Tensor,
     subclass: Tensor,
     bank: Tensor,
     written: Tensor,
     tau: float,
-    buffer: Tensor,
+    tiles: list[_Tile],
     same_class: tuple[int, float] | None,
 ) -> tuple[Tensor, Tensor]:
     """Sum over the positives of -log p, and its gradient, for a block of anchors; (anchors,), (anchors, dim)."""
-    rows = bank.flatten(0, 1)
-    powers = torch.mm(anchors / tau, rows.T, out=buffer[: len(anchors)]).exp_()
-    own = torch.arange(len(anchors), device=anchors.device), subclass
-    rings = powers.view(len(anchors), *written.shape)
-    near = rings[own] if written.shape[1] > LONG else None
-    if same_class is not None:
-        per_class, factor = same_class
-        by_class = powers.view(len(anchors), len(written) // per_class, per_class * written.shape[1])
-        by_class[own[0], subclass // per_class] *= factor
-    rings[own] = 0
-    repulsion = (powers @ written.flatten().to(anchors.dtype)).clamp_min(NOTHING)
-    if near is not None:
-        gap = repulsion.log()[:, None] - near.log()
-        pull = gap.sigmoid() * written[subclass]
-        total = pull.sum(1, keepdim=True)
-        rings[own] = -pull * (repulsion[:, None] / total.clamp_min(NOTHING))
-        return (F.softplus(gap) * written[subclass]).sum(1), (powers @ rows) * (total / repulsion[:, None]) / tau
-    pushed = powers @ rows / repulsion[:, None]  # unwritten rows are 0 and add nothing
-    friends = bank[subclass]
-    gap = repulsion.log()[:, None] - torch.einsum("ad,ajd->aj", anchors, friends) / tau
+    size = written.shape[1]
+    scaled, there = anchors / tau, written.to(anchors.dtype)
+    near, pushed, pulled = anchors.new_zeros(len(anchors), size), torch.zeros_like(anchors), torch.zeros_like(anchors)
+    repulsion = anchors.new_zeros(len(anchors))
+    buffer = anchors.new_empty(len(anchors) * max(tile.rings.stop - tile.rings.start for tile in tiles) * size)
+    rows = [bank[tile.rings].flatten(0, 1) for tile in tiles]
+    own_rings = [_own_rings(subclass, tile) for tile in tiles]
+    for tile, vectors, own in zip(tiles, rows, own_rings, strict=True):
+        shape = len(anchors), len(vectors) // size, size
+        rings = buffer[: math.prod(shape)].view(shape)
+        powers = torch.mm(scaled, vectors.T, out=rings.flatten(1))
+        near[tile.own] = rings[own]
+        powers.exp_()
+        if same_class is not None:
+            per_class, factor = same_class
+            classes = torch.arange(tile.rings.start, tile.rings.stop, device=anchors.device) // per_class
+            relatives = subclass[:, None] // per_class == classes
+            rings *= torch.where(relatives, factor, 1.0).to(anchors.dtype)[..., None]
+        rings[own] = 0
+        repulsion.addmv_(powers, there[tile.rings].flatten())
+        pushed.addmm_(powers, vectors)  # unwritten rows are 0 and add nothing
+    repulsion.clamp_min_(NOTHING)
+    gap = repulsion.log()[:, None] - near
     pull = gap.sigmoid() * written[subclass]
-    slope = pull.sum(1, keepdim=True) * pushed - torch.einsum("aj,ajd->ad", pull, friends)
+    for tile, vectors, (places, ring) in zip(tiles, rows, own_rings, strict=True):
+        chosen = anchors.new_zeros(len(ring), len(vectors) // size, size)
+        chosen[places - tile.own.start, ring] = pull[tile.own]
+        pulled[tile.own] = chosen.flatten(1) @ vectors
+    slope = (pull.sum(1) / repulsion)[:, None] * pushed - pulled
     return (F.softplus(gap) * written[subclass]).sum(1), slope / tau
+
+
+def _own_rings(subclass: Int[Tensor, " anchors"], tile: _Tile) -> tuple[Tensor, Tensor]:
+    """Index, in (anchors, rings of the tile), the rings of the tile's own anchors."""
+    return torch.arange(tile.own.start, tile.own.stop, device=subclass.device), subclass[tile.own] - tile.rings.start

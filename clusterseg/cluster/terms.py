@@ -33,46 +33,32 @@ class Terms:
         targets = (centers.seeded & members.membership.any((1, 2))[:, None]).flatten()
         # A copy: the update of the step changes the buffer before backward reads it.
         vectors = centers.vectors.flatten(0, 1).clone()
+        constants = self.temperature, self.tau_base, (per_class, self.same_class_negatives)
         found: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
             if weight == 0:
                 continue
             if name == "point_point":
-                itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
-                both = valid[:, None] & valid
-                found[name] = self._contrast(x, x, subclass, subclass, both, ~itself, per_class)
-            elif name == "point_center":
-                ids = torch.arange(len(targets), device=x.device)
-                found[name] = self._contrast(x, vectors, subclass, ids, valid[:, None] & targets, None, per_class)
+                found[name] = self._point_point(x, valid, subclass, per_class)
+            elif name == "point_center":  # a bank with one row a subclass; rows that do not count must be 0
+                rows = torch.where(targets[:, None], vectors, 0)
+                found[name] = bank_contrast(x, valid, subclass, rows[:, None], targets[:, None], *constants)
             elif name == "point_bank":
-                same_class = (per_class, self.same_class_negatives)
-                rings, written = bank.vectors, bank.written
-                constants = self.temperature, self.tau_base, same_class
-                found[name] = bank_contrast(x, valid, subclass, rings, written, *constants)
+                found[name] = bank_contrast(x, valid, subclass, bank.vectors, bank.written, *constants)
             elif name == "classifier":
                 found[name] = prototype_loss(x, valid, subclass // per_class, vectors, centers.seeded, self.temperature)
             else:
                 found[name] = distance_loss(x, valid & centers.seeded.flatten()[subclass], vectors[subclass])
         return found
 
-    def _contrast(
-        self,
-        x: Tensor,
-        others: Tensor,
-        subclass: Tensor,
-        ids: Tensor,
-        usable: Tensor,
-        positive: Tensor | None,
-        per_class: int,
-    ) -> Tensor:
-        """Contrast the anchors with others of known subclass; usable (anchors, others) pairs only."""
-        same = subclass[:, None] == ids
-        attracted = same & usable if positive is None else same & usable & positive
-        repelled = ~same & usable
+    def _point_point(self, x: Tensor, valid: Tensor, subclass: Tensor, per_class: int) -> Tensor:
+        """Contrast the anchors with each other; those that are not valid have no pairs."""
+        attracted = torch.where(valid, subclass, -1)[:, None] == torch.where(valid, subclass, -2)
+        repelled = (subclass[:, None] != subclass) & valid
         if self.same_class_negatives != 1:
-            relatives = subclass[:, None] // per_class == ids // per_class
+            relatives = subclass[:, None] // per_class == subclass // per_class
             repelled = repelled * torch.where(relatives, self.same_class_negatives, 1.0).to(x.dtype)
-        return contrast(x, others, attracted, repelled, self.temperature, self.tau_base)
+        return contrast(x, x, attracted.fill_diagonal_(False), repelled, self.temperature, self.tau_base)
 
 
 def prototype_loss(

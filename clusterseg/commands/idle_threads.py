@@ -6,13 +6,13 @@ import os
 import sys
 
 #: Turns of the loop in which a thread of GNU OpenMP, which PyTorch has on Linux, waits for work before it sleeps.
-SPINS = ("GOMP_SPINCOUNT", "1000")
+SPINS = ("GOMP_SPINCOUNT", "5000")
 #: Whoever sets one of these has decided.
 DECIDED = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 def sleep_when_idle() -> bool:
-    """Let PyTorch's threads sleep some microseconds after their last work, in this process and those that it starts.
+    """Let PyTorch's threads sleep soon after their last work, in this process and those that it starts.
 
     By default they wait for milliseconds with their processor busy. A convolution in C begins right after an operation
     of PyTorch and has threads of its own; on two processors they got little more than one. A training step of the small

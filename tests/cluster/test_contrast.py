@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from golden import uniform
 from slow_cluster import slow_contrast
 
-from clusterseg.cluster.contrast import BLOCK, bank_contrast, contrast
+from clusterseg.cluster.contrast import BLOCK, _bank_block, _Tile, bank_contrast, contrast
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -93,8 +93,10 @@ def random_bank(anchors: int, subclasses: int = 6, size: int = 5, dim: int = 4):
     return unit(anchors, dim, seed=3), valid, subclass, bank, written
 
 
+@pytest.mark.parametrize("rows", [1, 5, 10, 20, 1000])
 @pytest.mark.parametrize("count", [1, 12, BLOCK, BLOCK + 1, 3 * BLOCK - 5])
-def test_bank_equals_the_masked_term(count: int) -> None:
+def test_bank_equals_the_masked_term(count: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clusterseg.cluster.contrast.TILE", rows)  # of 30: tiles of 1, 1, 2, 4 rings, and of all
     anchors, valid, subclass, bank, written = random_bank(count)
     own = (subclass[:, None] == torch.arange(6)).repeat_interleave(5, dim=1)
     usable = valid[:, None] & written.flatten()
@@ -112,6 +114,20 @@ def test_bank_equals_the_masked_term(count: int) -> None:
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-12)
     assert results[0][0] == pytest.approx(slow, abs=1e-12)
     assert torch.allclose(results[0][1], results[1][1], atol=1e-12)
+
+
+def test_anchors_in_any_order_against_the_whole_bank_are_the_same() -> None:
+    """As on a GPU, where no tile knows its own anchors."""
+    anchors, _, subclass, bank, written = random_bank(40)
+    order, first = subclass.argsort(), int((subclass < 4).sum())
+    some = [_Tile(slice(0, 4), slice(0, first)), _Tile(slice(4, 6), slice(first, 40))]
+    whole = [_Tile(slice(0, 6), slice(0, 40))]
+    for same_class in (None, (2, 0.25)):
+        tiled = _bank_block(anchors[order], subclass[order], bank, written, 0.1, some, same_class)
+        at_once = _bank_block(anchors, subclass, bank, written, 0.1, whole, same_class)
+        for a, b in zip(tiled, at_once, strict=True):
+            assert torch.allclose(a, b[order], atol=1e-12)
+            assert b.abs().max() > 0.1
 
 
 def test_bank_gradcheck() -> None:

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from slow_cluster import slow_contrast, slow_sinkhorn
 
 from clusterseg.cluster import ClusterHead
-from clusterseg.cluster.assignment import most_wanted, nearest
+from clusterseg.cluster.assignment import Members, most_wanted, nearest
 from clusterseg.cluster.bank import Bank
-from clusterseg.cluster.centers import pick_seeds, twins
+from clusterseg.cluster.centers import Centers, pick_seeds, twins
 from clusterseg.cluster.contrast import bank_contrast, contrast
 from clusterseg.cluster.places import cells, in_scans, random_clusters, things_or_cells
 from clusterseg.cluster.sampling import sample_anchors, voxel_keys
-from clusterseg.cluster.terms import distance_loss, prototype_loss
+from clusterseg.cluster.terms import Terms, distance_loss, prototype_loss
 from clusterseg.errors import UserError
 
 NAMES = ["car", "person", "road", "pole"]
@@ -116,6 +116,41 @@ def test_long_rings_equal_the_general_contrast(weight: float) -> None:
     found = bank_contrast(x, valid, subclass, bank, written, 0.1, 2.0, (2, weight))
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     assert torch.allclose(torch.autograd.grad(found, x)[0], grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_terms_equal_contrasts_with_all_pairs_in_masks(weight: float) -> None:
+    """Values and gradients; a class that is not there has centres, which do not count, and some anchors are invalid."""
+    classes, clusters, each = 4, 3, 5
+    centers, bank = Centers([clusters] * classes, 6, 0.9, 100), Bank(classes * clusters, 2, 1, 6)
+    centers.vectors.copy_(unit(classes, clusters, 6, seed=1))
+    centers.seeded.fill_(True)[0, 2] = False
+    draw = torch.Generator().manual_seed(0)
+    cluster = torch.randint(0, clusters, (classes, each), generator=draw)
+    valid = torch.rand(classes, each, generator=draw) < 0.8
+    valid[3] = False
+    x = unit(classes * each, 6, seed=2).double().requires_grad_()
+    subclass = (torch.arange(classes)[:, None] * clusters + cluster).flatten()
+    membership = F.one_hot(cluster, clusters).bool() & valid[..., None]
+    table = x.detach().view(classes, each, 6)
+    members = Members(x, valid.flatten(), subclass, table, membership, torch.zeros(classes))
+    centers, bank = centers.double(), bank.double()
+    found = Terms({"point_point": 1.0, "point_center": 1.0}, 0.1, 2.0, weight)(members, centers, bank)
+    ids = torch.arange(classes * clusters)
+    there = centers.seeded.flatten() & (ids // clusters != 3)
+    for name, others, other_ids, usable in (
+        ("point_point", x, subclass, valid.flatten()),
+        ("point_center", centers.vectors.flatten(0, 1), ids, there),
+    ):
+        same, pairs = subclass[:, None] == other_ids, valid.flatten()[:, None] & usable
+        itself = torch.eye(len(x), dtype=torch.bool) if name == "point_point" else torch.zeros_like(same)
+        relatives = subclass[:, None] // clusters == other_ids // clusters
+        negatives = (~same & pairs) * torch.where(relatives, weight, 1.0).double()
+        expected = contrast(x, others, same & pairs & ~itself, negatives, 0.1, 2.0)
+        assert expected.item() > 1e-3
+        assert found[name].item() == pytest.approx(expected.item(), abs=1e-12)
+        grads = [torch.autograd.grad(loss, x)[0] for loss in (found[name], expected)]
+        assert torch.allclose(*grads, atol=1e-12), name
 
 
 def test_neutral_relatives_do_not_repel() -> None:
