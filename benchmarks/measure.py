@@ -65,14 +65,17 @@ def interleave(
     quick: bool = False,
     warm: bool = False,
 ) -> Timings:
-    """Time each case once a round, the yardsticks before them; after a round to warm up, if the cases are not yet."""
+    """Time each case once a round, the yardsticks before them; after a round to warm up, if the cases are not yet.
+
+    Every other round goes backwards, so that what a case leaves behind, and a drift, are not always another's.
+    """
     found = Timings({name: [] for name in cases})
     product, flop = _product(device, quick)
     copy, moved = _copy(device, quick)
     for turn in range(1 if warm else 0, rounds + 1):
         speeds = flop / best(product, 3, device), moved / best(copy, 3, device)
-        for name, call in cases.items():
-            seconds = timed(call, device)
+        for name in list(cases)[:: -1 if turn % 2 else 1]:
+            seconds = timed(cases[name], device)
             if turn:
                 found.seconds[name].append(seconds)
         if turn:
