@@ -25,7 +25,7 @@ from clusterseg.sweeps.study.plan import FOLDER
 from clusterseg.sweeps.study.queue import Workplace
 from clusterseg.sweeps.study.statistics import detectable_effect, holm, paired
 
-RESULTS = Path(__file__).parents[1] / "docs/study"
+RESULTS = [*Path(__file__).parents[1].glob("docs/study/*/"), *Path(__file__).parents[1].glob("docs/recipes/*/")]
 
 PLAN = """\
 question: Is b better than a?
@@ -294,7 +294,7 @@ def test_groups_of_metrics_and_pairs_of_arms(plan: Plan, tmp_path: Path) -> None
     assert "| a - b | -2.00 | -3.30 to -0.70 |" in text and "| both | +0.50" in text
 
 
-@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", sorted(RESULTS), ids=lambda folder: folder.name)
 def test_the_reports_of_our_studies_follow_from_their_results(folder: Path, tmp_path: Path) -> None:
     plan = read_plan(folder.name)
     write_report(plan, read_results(plan, folder), tmp_path)
