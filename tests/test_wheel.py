@@ -82,7 +82,8 @@ def test_it_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     where = run(installed, tmp_path, "--version")
     assert where.strip() == f"clusterseg {clusterseg.__version__}"
     assert "convert-weights" in run(installed, tmp_path, "--help")
-    small = ("data.recipe.scans=2", "data.recipe.azimuths=200", "data.recipe.beams=16", "trainer=cpu")
+    towns = ("data.recipe.sequences=[0,8]", "data.sequences={train: [0], val: [8]}")
+    small = (*towns, "data.recipe.scans=2", "data.recipe.azimuths=200", "data.recipe.beams=16", "trainer=cpu")
     run(installed, tmp_path, "train", "experiment=demo", "trainer.max_steps=2", "hydra.run.dir=run", *small)
     assert (tmp_path / "run/checkpoints/last.ckpt").is_file(), "runs are written into the current folder"
     run(installed, tmp_path, "evaluate", "ckpt=run/checkpoints/last.ckpt", "hydra.run.dir=scores", "trainer=cpu")

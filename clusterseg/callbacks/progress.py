@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Throughput(Callback):
@@ -52,10 +57,11 @@ class LineProgress(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Print loss, mIoU and speed if the interval has passed."""
+        """Print loss, its terms, mIoU and speed if the interval has passed."""
         if time.monotonic() - self._last >= self.seconds or trainer.is_last_batch:
             self._last = time.monotonic()
-            self._print(trainer, f"batch {batch_idx + 1}/{trainer.num_training_batches}", "train/")
+            what = f"batch {batch_idx + 1}/{trainer.num_training_batches}"
+            self._print(trainer, what, "train/", getattr(pl_module, "terms", {}))
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -70,11 +76,14 @@ class LineProgress(Callback):
         self._print(trainer, "validated", "val/")
 
     @rank_zero_only
-    def _print(self, trainer: pl.Trainer, what: str, prefix: str) -> None:
+    def _print(self, trainer: pl.Trainer, what: str, prefix: str, terms: Mapping[str, Tensor] = NOTHING) -> None:
         shown = {"train/loss", "train/miou_present", "train/scans_per_second", "val/miou", "val/miou_present"}
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        values = "  ".join(f"{k} {v:.4g}" for k, v in metrics.items() if k in shown and prefix and k.startswith(prefix))
-        print(f"epoch {trainer.current_epoch} step {trainer.global_step} {what}  {values}", flush=True)
+        values = {k: f"{v:.4g}" for k, v in metrics.items() if k in shown and prefix and k.startswith(prefix)}
+        if "train/loss" in values and len(terms) > 1:  # the terms are of this step and rank
+            values["train/loss"] += f" ({', '.join(f'{name} {float(term):.3g}' for name, term in terms.items())})"
+        line = "  ".join(f"{key} {value}" for key, value in values.items())
+        print(f"epoch {trainer.current_epoch} step {trainer.global_step} {what}  {line}", flush=True)
 
 
 def progress() -> Callback:

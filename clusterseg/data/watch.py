@@ -39,13 +39,7 @@ def watched(batches: Iterator[Any]) -> Iterator[Any]:
 def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
     """End the workers after the time limit, which also ends the wait for them."""
     over = threading.Event()
-
-    def end() -> None:
-        over.set()
-        for worker in workers:
-            worker.kill()
-
-    timer = threading.Timer(SECONDS, end)
+    timer = threading.Timer(SECONDS, _end, (workers, over))
     timer.daemon = True
     timer.start()
     try:
@@ -59,6 +53,12 @@ def _limit(workers: Iterable[BaseProcess]) -> Iterator[None]:
         ) from error
     finally:
         timer.cancel()
+
+
+def _end(workers: Iterable[BaseProcess], over: threading.Event) -> None:
+    over.set()
+    for worker in workers:
+        worker.kill()
 
 
 def living_workers() -> list[BaseProcess]:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from clusterseg.errors import UserError
@@ -90,6 +91,7 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     return adjusted
 
 
+@cache  # of a study's hundreds of comparisons most have as many pairs
 def detectable_effect(pairs: int, power: float = 0.8, level: float = 0.05) -> float:
     """Smallest mean difference that a paired t-test finds, in standard deviations of the differences.
 
