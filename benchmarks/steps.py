@@ -12,6 +12,7 @@ from clusterseg.backbone import SPVNAS
 from clusterseg.backbone.cost import count_macs, scan_size
 from clusterseg.cluster import ClusterHead
 from clusterseg.files import CONF
+from clusterseg.gradients import accept_row_gradients
 from clusterseg.losses import CrossEntropy, LovaszSoftmax
 
 LARGE, SMALL = "spvnas_10.8M", "spvnas_small"
@@ -65,6 +66,20 @@ def training_step(
                 terms += head(output.taps["bottleneck"], voxels.labels, guesses).losses.values()
         total = torch.stack([term.float() for term in terms]).sum()
         total.backward()
+        return total.detach()
+
+    return call
+
+
+def head_step(head: ClusterHead, voxels: Voxels) -> Callable[[], torch.Tensor]:
+    """What a head adds to a training step: its losses and their gradients, on features that are made up."""
+    features = torch.randn(len(voxels.labels), head.proj[0].in_features, requires_grad=True)
+    asked = [accept_row_gradients(features), *head.parameters()]  # gradients as a network gets them
+
+    def call() -> torch.Tensor:
+        head.train()
+        total = torch.stack(list(head(asked[0], voxels.labels, voxels.labels).losses.values())).sum()
+        torch.autograd.grad(total, asked, allow_unused=True)
         return total.detach()
 
     return call
