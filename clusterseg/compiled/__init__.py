@@ -14,7 +14,7 @@ from clusterseg.errors import UserError
 
 LIBRARY = Path(__file__).with_name("libclusterseg.so")
 #: Of the functions in C; a library of another number was built from other sources.
-INTERFACE = 4
+INTERFACE = 5
 
 
 @cache
@@ -48,6 +48,8 @@ def library() -> ctypes.CDLL:
     loaded.clusterseg_weight_gradient.argtypes = [pointer] * 6 + [size] * 5 + [number]
     loaded.clusterseg_map.argtypes = [pointer] * 5 + [size] * 2 + [number]
     loaded.clusterseg_lovasz.argtypes = [pointer] * 7 + [size] * 3 + [number]
+    loaded.clusterseg_norm.argtypes = [pointer] * 4 + [size] * 2 + [number]
+    loaded.clusterseg_norm_gradient.argtypes = [pointer] * 10 + [size] * 2 + [number]
     loaded.clusterseg_voxelize.argtypes = [pointer] * 5 + [size] * 2 + [ctypes.c_float] * 2 + [number]
     loaded.clusterseg_keep_voxels.argtypes = [pointer] * 9 + [size] * 2 + [number]
     return loaded

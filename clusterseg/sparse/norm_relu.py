@@ -1,4 +1,7 @@
-"""BatchNorm with its ReLU: its input alone is kept for the backward pass, the output is computed again there."""
+"""BatchNorm with its ReLU: its input alone is kept for the backward pass, the output is computed again there.
+
+In C where that is built: forward in one pass over memory, backward in two. Else by PyTorch's operators.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.autograd.graph import saved_tensors_hooks
+
+from clusterseg import compiled
 
 
 class Recipe:
@@ -26,7 +31,10 @@ class Recipe:
 
     def make(self) -> Tensor:
         """The result, computed once for all that ask for it in a backward pass."""
-        if self.made is None:
+        if self.made is None and _in_c(self.feats):
+            self.made = torch.empty_like(self.feats)
+            compiled.call("norm", self.feats, self.scale, self.shift, self.made, *self.feats.shape)
+        elif self.made is None:
             self.made = torch.addcmul(self.shift, self.feats, self.scale).clamp_min_(0)
         return self.made
 
@@ -65,11 +73,21 @@ class NormReLU(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of input, weight and bias."""
         feats, weight, *statistics = ctx.saved_tensors
-        grad = torch.ops.aten.threshold_backward(grad, ctx.recipe.make(), 0)
-        ctx.recipe.made = None  # the convolutions that read the output have had it
-        needed = list(ctx.needs_input_grad[:3])
-        grads = torch.ops.aten.native_batch_norm_backward(grad, feats, weight, *statistics, True, ctx.eps, needed)
+        recipe: Recipe = ctx.recipe
+        if _in_c(feats):
+            grads = [torch.empty_like(tensor) for tensor in (feats, weight, weight)]
+            given = recipe.scale, recipe.shift, *statistics[2:], weight
+            compiled.call("norm_gradient", feats, grad.contiguous(), *given, *grads, *feats.shape)
+        else:
+            grad = torch.ops.aten.threshold_backward(grad, recipe.make(), 0)
+            needed = list(ctx.needs_input_grad[:3])
+            grads = torch.ops.aten.native_batch_norm_backward(grad, feats, weight, *statistics, True, ctx.eps, needed)
+        recipe.made = None  # the convolutions that read the output have had it
         return *grads, *[None] * 4
+
+
+def _in_c(feats: Tensor) -> bool:
+    return feats.dtype == torch.float32 and feats.is_contiguous() and compiled.is_built()
 
 
 def recomputed(feats: Tensor) -> AbstractContextManager[None]:

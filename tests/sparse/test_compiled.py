@@ -11,10 +11,11 @@ import pytest
 import torch
 from scenes import SCENES, coarse_coords, scene, street, tensor_at
 from slow_convolution import KINDS, dense_convolve
+from torch import nn
 
 from clusterseg import compiled
 from clusterseg.errors import UserError
-from clusterseg.sparse import Conv3d, Workspace, sparse_tensor
+from clusterseg.sparse import BatchNorm, Conv3d, Workspace, sparse_tensor
 from clusterseg.sparse.backends import get_backend
 from clusterseg.sparse.backends.native import NativeBackend
 from clusterseg.sparse.kernel_map import submanifold_map
@@ -183,3 +184,38 @@ def test_alibrary_that_cannot_be_used(fault: str, tmp_path: Path, monkeypatch: p
 def test_no_memory_is_an_error() -> None:
     with pytest.raises(MemoryError, match="no scratch memory for keep_voxels"):
         compiled.call("keep_voxels", *[torch.arange(3)] * 9, 2**50, 1)
+
+
+@needs_library
+@pytest.mark.parametrize("rows", [2, 255, 256, 700])
+@pytest.mark.parametrize("channels", [1, 19, 32])
+def test_norm_and_relu_equal_two_layers_in_float64(variant: str, rows: int, channels: int) -> None:
+    torch.manual_seed(rows)
+    ours, reference = BatchNorm(channels), nn.Sequential(nn.BatchNorm1d(channels), nn.ReLU()).double()
+    for tensor in (ours.weight, ours.bias):
+        nn.init.normal_(tensor)
+    reference[0].load_state_dict(ours.state_dict())
+    feats, grad = 3 * torch.randn(rows, channels) + 1, torch.randn(channels, rows).T  # a gradient with other strides
+    wide = feats.double().requires_grad_()
+    expected = reference(wide)
+    expected_grads = torch.autograd.grad(expected, [wide, *reference.parameters()], grad.double())
+    out = ours(feats.requires_grad_(), relu=True)
+    torch.testing.assert_close(out, expected.float(), rtol=1e-4, atol=1e-5)
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(torch.autograd.grad(out, [feats, *ours.parameters()], grad, retain_graph=True))
+    torch.set_num_threads(1)
+    for mine, other, with_three in zip(found[0], expected_grads, found[1], strict=True):
+        assert torch.equal(mine, with_three), "the sums depend on the number of threads"
+        torch.testing.assert_close(mine, other.float(), rtol=1e-4, atol=1e-5 * rows**0.5)
+
+
+@needs_library
+def test_norm_and_relu_keep_a_nan(variant: str) -> None:
+    feats = torch.randn(300, 4)
+    feats[7, 2] = torch.nan
+    out = BatchNorm(4)(feats.requires_grad_(), relu=True)
+    (grad,) = torch.autograd.grad(out, feats, torch.ones_like(out))
+    for values in (out.detach(), grad):
+        assert values[:, 2].isnan().all() and not values[:, [0, 1, 3]].isnan().any()
