@@ -6,6 +6,9 @@ PROCESSES ?= 2
 
 .PHONY: demo test test-slow coverage lint docs setup clean
 
+# What no command of ours imports is not worth compiling.
+UNUSED := /(tests|torch/(_inductor|testing)|sympy/physics|sqlalchemy|networkx|mypyc?|setuptools|fontTools|pygments/lexers)/
+
 setup: .venv/installed
 
 .venv/installed: pyproject.toml hatch_build.py $(wildcard clusterseg/compiled/*.[ch])
@@ -13,7 +16,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: Python's venv is missing; on Debian and Ubuntu run: sudo apt install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
-	@$(BIN)/python -m compileall -q -j $(PROCESSES) -x '/tests/' .venv/lib >/dev/null || true # as pip does on one processor
+	@$(BIN)/python -m compileall -q -j $(PROCESSES) -x '$(UNUSED)' .venv/lib >/dev/null || true # as pip does on one processor
 	@touch $@
 
 # The scans of conf/experiment/demo.yaml.

@@ -48,7 +48,7 @@ def _table(options: Options, cases: list[Case]) -> Table:
     flop = 3 * forward_flop(model, voxels)
     names = [label(case) for case in cases]
     steps = {name: _step(models[case[4]], voxels, case) for name, case in zip(names, cases, strict=True)}
-    times = interleave(steps, options.rounds_of(2 if cases[0][1] == COARSE else 1), quick=options.quick)
+    times = interleave(steps, options.rounds_of(1.4 if cases[0][1] == COARSE else 0.8), quick=options.quick)
     table = Table(
         f"Training step on {voxels.name} ({len(voxels):,} voxels, {flop / 1e9:.1f} GFLOP)",
         ["step", "median s", "best s", "of the float32 floor", "times the first row", "peak MB", "target"],
