@@ -66,7 +66,7 @@ def _table(options: Options, cases: list[Case]) -> Table:
 
 def label(case: Case) -> str:
     control, _, head, kind, engine, _ = case
-    return f"{engine_label(control, kind, engine)}{head and ', '}{head}"
+    return engine_label(control, kind, engine) + (f", {head}" if head else "")
 
 
 def _step(model, voxels: Voxels, case):  # type: ignore[no-untyped-def]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
-
-NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Throughput(Callback):
@@ -61,7 +58,7 @@ class LineProgress(Callback):
         if time.monotonic() - self._last >= self.seconds or trainer.is_last_batch:
             self._last = time.monotonic()
             what = f"batch {batch_idx + 1}/{trainer.num_training_batches}"
-            self._print(trainer, what, "train/", getattr(pl_module, "terms", {}))
+            self._print(trainer, what, "train/", getattr(pl_module, "terms", None))
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -76,11 +73,11 @@ class LineProgress(Callback):
         self._print(trainer, "validated", "val/")
 
     @rank_zero_only
-    def _print(self, trainer: pl.Trainer, what: str, prefix: str, terms: Mapping[str, Tensor] = NOTHING) -> None:
+    def _print(self, trainer: pl.Trainer, what: str, prefix: str, terms: Mapping[str, Tensor] | None = None) -> None:
         shown = {"train/loss", "train/miou_present", "train/scans_per_second", "val/miou", "val/miou_present"}
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
         values = {k: f"{v:.4g}" for k, v in metrics.items() if k in shown and prefix and k.startswith(prefix)}
-        if "train/loss" in values and len(terms) > 1:  # the terms are of this step and rank
+        if "train/loss" in values and terms and len(terms) > 1:  # the terms are of this step and rank
             values["train/loss"] += f" ({', '.join(f'{name} {float(term):.3g}' for name, term in terms.items())})"
         line = "  ".join(f"{key} {value}" for key, value in values.items())
         print(f"epoch {trainer.current_epoch} step {trainer.global_step} {what}  {line}", flush=True)
