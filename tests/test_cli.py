@@ -101,6 +101,14 @@ def test_unknown_choice(fails: Run) -> None:
     assert "spvnas_cluster" in said
 
 
+@pytest.mark.parametrize("argument", ["model=nope", "optim.nope=1"])
+def test_a_wrong_name_is_told_before_the_command_and_pytorch_are_imported(
+    fails: Run, monkeypatch: pytest.MonkeyPatch, argument: str
+) -> None:
+    monkeypatch.setattr("clusterseg.commands.front_door.import_module", None)
+    assert argument.partition("=")[0] in fails(argument)
+
+
 def test_missing_checkpoint(fails: Run, tmp_path: Path) -> None:
     assert str(tmp_path / "no.ckpt") in fails(f"ckpt={tmp_path / 'no.ckpt'}", script="evaluate")
     assert "ckpt=last: no checkpoint in" in fails("ckpt=last")

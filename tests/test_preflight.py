@@ -49,7 +49,7 @@ WRONG = [
     ("data.protocol=trainval data.sequences.val=[08]", ["data.protocol=trainval", "08", "the last checkpoint counts"]),
     ("callbacks.best.monitor=val/mIoU", ["callbacks.best.monitor=val/mIoU", "did you mean val/miou?"]),
     ("callbacks.best.mode=up", ["callbacks.best", "min, max"]),
-    ("callbacks.lr._target_=pytorch_lightning.callbacks.Rate", ["callbacks.lr._target_", "no such class"]),
+    ("callbacks.lr._target_=pytorch_lightning.callbacks.Rate", ["callbacks.lr._target_", "ModuleNotFound"]),
     ("callbacks.last.every_n_steps=0", ["callbacks.last.every_n_steps=0", "at least 1"]),
     ("trainer=ddp", ["trainer.accelerator=gpu", "no GPU", "trainer=ddp_cpu"]),
     ("trainer=cpu trainer.devices=64", ["trainer.devices=64", "set trainer.devices to 4 or less"]),

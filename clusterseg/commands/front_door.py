@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clusterseg import __version__
 from clusterseg.commands.allocator import keep_freed_memory
 from clusterseg.commands.idle_threads import sleep_when_idle
 from clusterseg.commands.lean_start import leave_out_scipy_signal
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,13 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
         sys.path.append(
             os.getcwd()
         )  # last, so that a user's network or reader in this folder never shadows an installed module
-    module = import_module(f"clusterseg.commands.{name.replace('-', '_')}")
-    function = getattr(module, name.replace("-", "_"))
-    run_command(name.replace("-", "_"), function, with_keys(COMMANDS[name], arguments), program or [sys.argv[0]])
+    own = name.replace("-", "_")
+
+    def command(config: DictConfig, folder: Path) -> object:
+        # Only now, for PyTorch takes seconds to load: help, and a mistake in a setting's name, come without it.
+        return getattr(import_module(f"clusterseg.commands.{own}"), own)(config, folder)
+
+    run_command(own, command, with_keys(COMMANDS[name], arguments), program or [sys.argv[0]])
 
 
 def with_keys(command: Command, arguments: Sequence[str]) -> list[str]:

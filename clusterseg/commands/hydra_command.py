@@ -108,6 +108,7 @@ def quieten() -> None:
     """Silence irrelevant warnings and notes of other libraries."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what it raises, and we say it in a line
     messages = (
         ".*does not have many workers.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",

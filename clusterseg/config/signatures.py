@@ -87,8 +87,10 @@ def mistakes(config: Any, path: str = "") -> Iterator[str]:
         return
     try:
         known = parameters(str(config["_target_"])) if "_target_" in config else {None: Any}
-    except ImportError:
-        yield f"{path}._target_={config['_target_']}: there is no such class or function; give its module and its name"
+    except ImportError as error:
+        reason = (str(error).splitlines()[1:2] or [str(error)])[0]  # Hydra's first line has the name once more
+        named = f"{path}._target_={config['_target_']}"
+        yield f"{named}: there is no such class or function ({reason}); give its module and its name"
         return
     for name, value in config.items():
         key = f"{path}.{name}" if path else str(name)
