@@ -75,9 +75,9 @@ class LocalGround:
         self.ground = ground
         self._nearby = nearby
         sides = [(road.right, road.left) for road in nearby.roads]
-        self._starts = [[b.start for b in pair] for pair in sides]
+        self._starts = [b.start for pair in sides for b in pair]
         counts = [len(b.start) for pair in sides for b in pair]
-        self._first = np.concatenate([[0], np.cumsum(counts)[:-1]]).reshape(-1, 2).astype(int)
+        self._first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
         side = np.repeat(np.arange(len(counts)), counts)
         rows = np.arange(len(side))
         self._next = np.where(np.append(side[1:], -1) == side, rows + 1, rows)
@@ -93,11 +93,11 @@ class LocalGround:
             nearer = out_k < out[rows]
             mine = rows[nearer]
             road[mine], s[mine], d[mine], out[mine] = k, s_k[nearer], d_k[nearer], out_k[nearer]
-        for k in range(len(self._starts)):
-            for side in (0, 1):
-                mine = np.flatnonzero((road == k) & ((d > 0) == bool(side)))
-                found = np.searchsorted(self._starts[k][side], s[mine], "right") - 1
-                block[mine] = self._first[k, side] + np.maximum(found, 0)
+        side = 2 * road + (d > 0)
+        for each in np.flatnonzero(np.bincount(side)):
+            mine = np.flatnonzero(side == each)
+            found = np.searchsorted(self._starts[each], s[mine], "right") - 1
+            block[mine] = self._first[each] + np.maximum(found, 0)
         return Place(road, s, d, block, out)
 
     def lot_distance(self, xy: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " points"]:

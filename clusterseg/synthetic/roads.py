@@ -94,9 +94,9 @@ class Road:
             dx, dy = xy[:, 0] - x, xy[:, 1] - y
             along, across = dx * cos + dy * sin, dy * cos - dx * sin
             s = i * STEP + along / np.maximum(1 - bend * across, 0.3)
-            i = np.clip((s / STEP + 0.5).astype(int), 0, len(self.xy) - 1)
-        over = np.maximum(s - self.length, 0) + np.maximum(-s, 0)
-        return np.clip(s, 0, self.length), across + np.copysign(over, across)
+            i = np.minimum(np.maximum((s / STEP + 0.5).astype(int), 0), len(self.xy) - 1)
+        on = np.minimum(np.maximum(s, 0), self.length)
+        return on, across + np.copysign(np.abs(s - on), across)
 
 
 def nearest_vertex(
@@ -135,12 +135,12 @@ class NearbyRoads:
 
         Points outside the grid are looked up at its border.
         """
-        cell = np.clip(((xy - self.corner) / _CELL).astype(int), 0, self.size - 1)
+        cell = np.minimum(np.maximum(((xy - self.corner) / _CELL).astype(int), 0), self.size - 1)
         flat = cell[:, 0] * self.size + cell[:, 1]
-        for k, road in enumerate(self.roads):
-            rows = np.flatnonzero(self._candidate[k][flat])
-            if len(rows):
-                yield k, rows, *road.project(xy[rows], self._first[k][flat[rows]])
+        candidates = self._candidate[:, flat]
+        for k in np.flatnonzero(candidates.any(1)):
+            rows = np.flatnonzero(candidates[k])
+            yield int(k), rows, *self.roads[k].project(xy[rows], self._first[k][flat[rows]])
 
 
 def winding_curve(
