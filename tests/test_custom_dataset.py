@@ -21,7 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder after every command of the page's first part."""
     folder = write_folder(tmp_path_factory.mktemp("stranger"))
     for line in commands("Data"):
-        run(line, folder)
+        said = run(line, folder)
+        assert "TPU" not in said and "Tip:" not in said, "Lightning's own notes"
     return folder
 
 
@@ -73,6 +74,7 @@ def test_a_reader_that_is_not_trusted_is_not_run(folder: Path) -> None:
         ("labels", "np.zeros(3, np.uint16)", r"labels of shape \(3,\); expected one for each of 1500 points"),
         ("none", "None", r"no labels, which training and validation need"),
         ("unknown", "np.full(len(points), 9)", r"unknown label ids \[9\].*data\.label_map=rooms"),
+        ("raises", "{}['human']", r"Rooms raised KeyError: 'human'; mend the file or the reader"),
     ],
 )
 def test_what_a_reader_gets_wrong_is_one_message(tmp_path: Path, line: str, broken: str, expected: str) -> None:
@@ -84,4 +86,22 @@ def test_what_a_reader_gets_wrong_is_one_message(tmp_path: Path, line: str, brok
     (folder / "my_data.py").write_text(text.replace(old, f"Scan({points}, {labels})"))
     with pytest.raises(AssertionError, match=expected) as caught:
         run(commands("Data")[1], folder)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("data.reader.root=nowhere", r"data: Rooms raised FileNotFoundError: .*nowhere/val\.txt"),
+        ("data.reader.root=empty", r"Rooms lists no scan of the split train under empty; check the folder"),
+        ("data.root=rooms", r"data\.root: no such key \(did you mean data\.reader\.root\?\)"),
+        ("model.cluster.wieght=1", r"model\.cluster\.wieght: no such key \(did you mean model\.cluster\.weight\?\)"),
+    ],
+)
+def test_a_wrong_setting_of_ones_own_files_is_one_message(folder: Path, setting: str, expected: str) -> None:
+    (folder / "empty").mkdir(exist_ok=True)
+    (folder / "empty/val.txt").touch()
+    line = f"{commands('Data')[1]} model=spvnas_cluster model/cluster=compact {setting} hydra.run.dir=wrong"
+    with pytest.raises(AssertionError, match=expected) as caught:
+        run(line, folder)
     assert "Traceback" not in str(caught.value)

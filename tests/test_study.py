@@ -323,6 +323,13 @@ def test_a_real_study_of_two_runs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "none/1  val/miou 0." in printed.err and str(tmp_path / "out/report.html") in printed.out
     results = read_results(read_plan(str(path)), tmp_path / "out")
     assert set(results) == {"none/1", "none/2"} and results["none/1"].steps == 1
+    assert f"`clusterseg study run {path}`" in (tmp_path / "out/report.md").read_text()
+    path.write_text(json.dumps(content | {"arms": arms | {"cluster": ["model=spvnas_clutser"], "b": ["trainer.x=1"]}}))
+    with pytest.raises(SystemExit):
+        run("study", ["run", str(path), out, f"runs={tmp_path / 'others'}"])
+    said = capsys.readouterr().err
+    assert "arm cluster: model=spvnas_clutser: no such choice" in said and "arm b: trainer.x: no such key" in said
+    assert not (tmp_path / "others/none").exists(), "before the first run"
     with pytest.raises(SystemExit):
         run("study", ["run"])
     assert "expected: clusterseg study run NAME" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
@@ -66,11 +67,13 @@ class LineProgress(Callback):
         """Print the progress of the validation if the interval has passed."""
         if time.monotonic() - self._last >= self.seconds:
             self._last = time.monotonic()
-            self._print(trainer, f"validating, batch {batch_idx + 1}/{sum(trainer.num_val_batches)}", "")
+            verb = "validating" if _trains(trainer) else "evaluating"
+            self._print(trainer, f"{verb}, batch {batch_idx + 1}/{sum(trainer.num_val_batches)}", "")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the scores."""
-        self._print(trainer, "validated", "val/")
+        """Print the scores of a training's validation."""
+        if _trains(trainer):
+            self._print(trainer, "validated", "val/")
 
     @rank_zero_only
     def _print(self, trainer: pl.Trainer, what: str, prefix: str, terms: Mapping[str, Tensor] | None = None) -> None:
@@ -80,7 +83,12 @@ class LineProgress(Callback):
         if "train/loss" in values and terms and len(terms) > 1:  # the terms are of this step and rank
             values["train/loss"] += f" ({', '.join(f'{name} {float(term):.3g}' for name, term in terms.items())})"
         line = "  ".join(f"{key} {value}" for key, value in values.items())
-        print(f"epoch {trainer.current_epoch} step {trainer.global_step} {what}  {line}", flush=True)
+        where = f"epoch {trainer.current_epoch} step {trainer.global_step} " if _trains(trainer) else ""
+        print(f"{where}{what}  {line}".rstrip(), flush=True)
+
+
+def _trains(trainer: pl.Trainer) -> bool:
+    return trainer.state.fn == TrainerFn.FITTING
 
 
 def progress() -> Callback:

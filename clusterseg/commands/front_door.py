@@ -100,7 +100,7 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
     sleep_when_idle()
     keep_freed_memory()
     leave_out_scipy_signal()
-    from clusterseg.commands.hydra_command import run_command
+    from clusterseg.commands.hydra_command import quieten, run_command
 
     if os.getcwd() not in sys.path:
         sys.path.append(
@@ -110,7 +110,9 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
 
     def command(config: DictConfig, folder: Path) -> object:
         # Only now, for PyTorch takes seconds to load: help, and a mistake in a setting's name, come without it.
-        return getattr(import_module(f"clusterseg.commands.{own}"), own)(config, folder)
+        function = getattr(import_module(f"clusterseg.commands.{own}"), own)
+        quieten()  # Lightning sets the level of its loggers when it is imported
+        return function(config, folder)
 
     run_command(own, command, with_keys(COMMANDS[name], arguments), program or [sys.argv[0]])
 

@@ -47,7 +47,7 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def main(config: DictConfig) -> Any:
-        quieten()  # a launcher may run a job in its own process
+        quieten()  # Hydra has set up the loggers; a launcher may run a job in its own process
         sys.argv = [*program, *sys.argv[1:]]
         folder = Path(HydraConfig.get().runtime.output_dir)
         ours[0] = True
@@ -106,7 +106,7 @@ def _explained(error: Exception) -> str:
 
 def quieten() -> None:
     """Silence irrelevant warnings and notes of other libraries."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "matplotlib.font_manager"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it logs what it raises, and we say it in a line
     messages = (

@@ -78,16 +78,18 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
     with output.claimed(settings(config, networks, features, scale)) if _is_first() else nullcontext():
         done = {file: all(target.with_suffix(end).is_file() for end in endings) for file, target in targets.items()}
         todo = [file for file in targets if not done[file]]
-        log.info("%d files, %d of them done before", len(targets), len(targets) - len(todo))
+        log.info("%d file%s, %d done before", len(targets), "s" * (len(targets) != 1), len(targets) - len(todo))
         writer = CloudWriter(output, targets, networks.label_map, config.ply, layout, config.invalid)
         dataset = CloudDataset(todo, networks.voxel_size, scale, features, layout, _plain(config.origin), config.strict)
         left_out = run(config, networks, dataset, writer, blocks) if todo else []
         for recording, files in bags.items() if rank() == 0 else ():
             if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
                 write_labelled(output, recording, config.topic, targets, networks.label_map)
-    first, target = next(iter(targets.items()))
-    hint = "" if is_message(first) else f"; to look at them: {viewing(layout, first, target, networks.label_map)}"
-    log.info("labels are in %s%s", config.output, hint)
+    labelled = [(file, target) for file, target in targets.items() if target.with_suffix(".label").is_file()]
+    if labelled:
+        first, target = labelled[0]
+        hint = "" if is_message(first) else f"; to look at them: {viewing(layout, first, target, networks.label_map)}"
+        log.info("labels are in %s%s", config.output, hint)
     if left_out:
         raise UserError(report(left_out, len(targets)))
     return {"files": len(targets), "predicted": len(todo), "before": len(targets) - len(todo)}

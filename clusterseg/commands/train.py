@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_only
 
 from clusterseg.build.prepare import prepare
@@ -57,6 +58,10 @@ def fit(parts: Parts) -> dict[str, float]:
     best = parts.run_dir / "checkpoints" / "best.ckpt"
     if parts.data.has_validation and "val/miou" not in metrics and not best.is_file():
         rank_zero_only(log.warning)("the run ended before its first validation: there is no best checkpoint")
+    for callback in parts.trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+            score = float(callback.best_model_score)
+            rank_zero_only(log.info)("best %s %.4f: %s", callback.monitor, score, callback.best_model_path)
     rank_zero_only(log.info)("run folder: %s", parts.run_dir)
     return {key: float(value) for key, value in metrics.items()}
 

@@ -15,6 +15,7 @@ from clusterseg.data.clouds import SUFFIXES, Layout, choose_layout, read_cloud
 from clusterseg.data.label_map import LabelMap, load_label_map
 from clusterseg.data.scan import naming, read_labels
 from clusterseg.errors import UserError
+from clusterseg.predict.record import RECORD
 from clusterseg.viz.scene_page import ViewedScan, write_viewer
 
 
@@ -57,7 +58,8 @@ def show(
         source: A point cloud, or a folder of them.
         output: The .html file.
         label_map: Classes and colours.
-        labels: Folder of the ground truth, or its file; None looks for `labels` beside the scans' folder.
+        labels: Folder of the ground truth, or its file; None takes what is in a folder `labels` beside the scans'
+            folder, unless that holds predictions.
         predictions: Folder of the predictions, or the file, or None.
         scans: Maximum number of scans.
         layout: See `read_cloud`.
@@ -74,17 +76,22 @@ def show(
         )
     if scans < len(files):
         files = [files[i] for i in np.linspace(0, len(files) - 1, scans).round().astype(int)]
-    beside = files[0].absolute().parent.with_name("labels")
-    truth = labels or (beside if beside.is_dir() else None)
     viewed = []
     for file in files:
         cloud = read_cloud(file, layout)
         with naming(file):
             xyz = cloud.points(1.0, ("x", "y", "z"))
-        known = _read(truth, file, len(xyz), label_map)
+        known = _read(labels or _labels_beside(file), file, len(xyz), label_map)
         predicted = _read(predictions, file, len(xyz), label_map)
         viewed.append(ViewedScan(file.stem, xyz, known, predicted))
     write_viewer(output, viewed, label_map.class_names, label_map.colours)
+
+
+def _labels_beside(scan: Path) -> Path | None:
+    """Return the file of labels in a folder `labels` beside that of a scan; None without one."""
+    folder = scan.absolute().parent.with_name("labels")
+    file = folder / f"{scan.stem}.label"
+    return file if file.is_file() and not (folder / RECORD).exists() else None
 
 
 def _read(place: Path | None, scan: Path, points: int, label_map: LabelMap) -> Int64[np.ndarray, " points"] | None:

@@ -57,6 +57,33 @@ def composition_mistake(error: Exception, conf: Path, config_name: str, override
     return f"{_unknown_key(key[1], config, groups)}\n{ADVICE}"
 
 
+def does_not_compose(conf: Path, config_name: str, arguments: Sequence[str]) -> str | None:
+    """Return why a command line cannot be composed, or None if it can.
+
+    Args:
+        conf: The folder of the configurations.
+        config_name: Name of the composed configuration.
+        arguments: `key=value`, and `--config-dir=DIR` for settings of one's own.
+    """
+    overrides = [text for text in arguments if not text.startswith("-")]
+    around = GlobalHydra.instance().hydra  # that of the command which asks
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            compose(config_name, [*_own_folders(arguments), *overrides])
+    except (HydraException, ValueError) as error:
+        return composition_mistake(error, conf, config_name, arguments) or str(error).splitlines()[0]
+    finally:
+        GlobalHydra.instance().hydra = around
+    return None
+
+
+def _own_folders(arguments: Sequence[str]) -> list[str]:
+    """Return `--config-dir` of a command line as an override, which `compose` takes."""
+    found = re.findall(r"(?:^|\n)(?:--config-dir|-cd)[=\n]([^\n]+)", "\n".join(arguments))
+    return [f"hydra.searchpath=[{quoted(f'file://{Path(found[-1]).absolute()}')}]"] if found else []
+
+
 def _unparsed(override: str) -> str:
     """Correct an override that Hydra cannot parse, or parses as a sweep."""
     key, equals, value = override.partition("=")
@@ -109,7 +136,7 @@ def _composed(conf: Path, config_name: str, overrides: Sequence[str]) -> tuple[d
         groups = [f"{parent}{name}" for parent in ("", "model/") for name in loader.list_groups(parent)]
         for attempt in (chosen, []):
             try:
-                config = compose(config_name, attempt)
+                config = compose(config_name, [*_own_folders(overrides), *attempt])
             except (HydraException, ValueError):
                 continue
             container = OmegaConf.to_container(config)

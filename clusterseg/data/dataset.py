@@ -14,7 +14,7 @@ from clusterseg.data.augment.labelled import LabelledScan, Mix
 from clusterseg.data.augment.partners import partners
 from clusterseg.data.augment.read import all_labels, all_points, all_targets, labelled
 from clusterseg.data.label_map import LabelMap
-from clusterseg.data.reader import Reader, Scan
+from clusterseg.data.reader import Reader, Scan, own_errors
 from clusterseg.data.sample import Sample, build_sample
 from clusterseg.data.scan import naming
 from clusterseg.data.subjects import subjects_of
@@ -87,9 +87,11 @@ class ScanDataset(Dataset[Sample]):
         self.train_on_context = train_on_context
         self.subjects = subjects
         self.two_views = two_views
-        self.scan_ids = evenly(list(reader.scans(split))[:max_scans], spread)
+        with own_errors(reader):
+            listed = list(reader.scans(split))
+        self.scan_ids = evenly(listed[:max_scans], spread)
         if not self.scan_ids:
-            raise UserError(f"data: {type(reader).__name__} lists no scan of the split {split}; check data.root")
+            raise UserError(none_listed(reader, split))
         self._warned: set[str] = set()
 
     def __len__(self) -> int:
@@ -131,9 +133,11 @@ class ScanDataset(Dataset[Sample]):
         """Read a scan and check its arrays.
 
         Raises:
-            UserError: It cannot be read, or its arrays are inconsistent.
+            UserError: It cannot be read, its arrays are inconsistent, or a reader of one's own raised anything else.
         """
-        return read_checked(self.reader, self.scan_ids[index])
+        scan_id = self.scan_ids[index]
+        with own_errors(self.reader, scan_id, "mend the file or the reader, or leave the scan out"):
+            return read_checked(self.reader, scan_id)
 
     def labelled(self, index: int) -> LabelledScan:
         """Return a scan, its context included, with train ids and instance numbers.
@@ -194,6 +198,15 @@ class ScanDataset(Dataset[Sample]):
         self._warned.add(source)
         count = int((~finite.all(axis=1)).sum())
         logger.warning("%s: %d of %d points have values that are NaN or infinite", source, count, len(points))
+
+
+def none_listed(reader: Reader, split: str) -> str:
+    """Return the message for a split without a scan."""
+    root = getattr(reader, "root", None)
+    return (
+        f"data: {type(reader).__name__} lists no scan of the split {split}{f' under {root}' if root else ''}; check "
+        "the folder (data.root, or data.reader.root of a reader of your own) and what the reader looks for in it"
+    )
 
 
 def read_checked(reader: Reader, scan_id: str) -> Scan:

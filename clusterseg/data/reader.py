@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Integer
+
+from clusterseg.errors import UserError, error_line
+
+log = logging.getLogger("clusterseg")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +99,8 @@ class Reader(ABC):
 
     def has_split(self, split: str) -> bool:
         """Return whether a split has scans. Override it if this is known without reading the disk."""
-        return bool(self.scans(split))
+        with own_errors(self):
+            return bool(self.scans(split))
 
     def prediction_name(self, scan_id: str) -> str:
         """Return the path of a scan's predicted labels within a folder of predictions."""
@@ -117,3 +124,29 @@ class Reader(ABC):
     def instance_scope(self, scan_id: str) -> str:
         """Return what instance numbers are unique in: the scan, or a recording in which things keep their numbers."""
         return scan_id
+
+
+@contextmanager
+def own_errors(
+    reader: Reader, place: str = "data", remedy: str = "check the folder that it is given, or mend it"
+) -> Iterator[None]:
+    """Turn what a reader of one's own raises, which may be anything, into a message; ours raise `UserError`.
+
+    Args:
+        reader: The reader that is called.
+        place: What the message begins with.
+        remedy: What it ends with.
+
+    Raises:
+        UserError: Something else was raised.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if type(reader).__module__.startswith("clusterseg."):
+            raise
+        log.debug("%s", place, exc_info=True)
+        said = f"{type(reader).__name__} raised {type(error).__name__}: {error_line(error)}"
+        raise UserError(f"{place}: {said}; {remedy} (hydra.verbose=true shows where it was raised)") from error

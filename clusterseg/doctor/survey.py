@@ -10,7 +10,7 @@ from functools import cached_property
 from torch.utils.data import Dataset
 
 from clusterseg.data.datamodule import ScanDataModule
-from clusterseg.data.dataset import read_checked
+from clusterseg.data.dataset import none_listed, read_checked
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.loader import ScanLoader, start_worker
 from clusterseg.data.reader import Reader
@@ -76,7 +76,7 @@ def list_jobs(data: ScanDataModule, splits: Sequence[str]) -> tuple[list[tuple[s
             unlisted[split] = str(error)
             continue
         if not found:
-            unlisted[split] = f"{type(data.reader).__name__} lists no scan of the split {split}; check data.root"
+            unlisted[split] = none_listed(data.reader, split)
         jobs += [(split, scan_id) for scan_id in found]
     return jobs, unlisted
 

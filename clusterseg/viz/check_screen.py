@@ -25,8 +25,9 @@ def print_check(record: dict[str, Any], findings: Sequence[Finding], page: Path 
         page: The page with everything, or None.
     """
     console = Console()
-    console.print(split_table(record))
-    console.print(class_table(record))
+    if record["splits"]:
+        console.print(split_table(record))
+        console.print(class_table(record))
     for line in finding_lines(findings):
         console.print(line, highlight=False, markup=True, soft_wrap=True)
     for line in suggestion_lines(record):
@@ -45,10 +46,12 @@ def split_table(record: dict[str, Any]) -> Table:
     for name in ("scans", "labelled"):
         table.add_row(name, *(f"{figures[name]:,}" for figures in splits.values()))
     for name, form in SPREADS.items():
-        table.add_row(name, *(spread_text(figures[name], form) for figures in splits.values()))
+        table.add_row(SPREAD_NAMES[name], *(spread_text(figures[name], form) for figures in splits.values()))
+    table.caption = "minimum/median/maximum over the scans"
     return table
 
 
+SPREAD_NAMES = {"points": "points", "voxels": "voxels", "reach": "reach, m", "remission": "remission"}
 SPREADS = {"points": "{:,.0f}", "voxels": "{:,.0f}", "reach": "{:.3g}", "remission": "{:.3g}"}
 
 
@@ -83,11 +86,12 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def suggestion_lines(record: dict[str, Any]) -> list[str]:
-    """Return the suggested settings beside the present ones."""
+    """Return the suggested settings beside the present ones, where these differ; a cap that cuts nothing is fine."""
     suggested, settings = record["suggested"], record["settings"]
+    cuts = record["cap"]["scans"] > 0
     pairs = [
         f"data.{name}={suggested[name]} (now {settings[name]})"
-        for name in ("max_voxels", "voxel_size")
-        if suggested[name] is not None
+        for name, worth in (("max_voxels", cuts), ("voxel_size", True))
+        if worth and suggested[name] not in (None, settings[name])
     ]
     return [f"suggested: {', '.join(pairs)}"] if pairs else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -183,7 +184,8 @@ def _pictures(runs: Sequence[History]) -> str:
             rows = np.linspace(0, len(every) - 1, min(len(every), STEPS_SHOWN)).round().astype(int)
             chosen = [every[i] for i in rows] if len(runs) == 1 else every[-1:]
             if chosen:
-                name = folder.name.replace("_", "/") + ("" if len(runs) == 1 else f", {run.name}")
+                scan = re.sub(r"^(\d+)_(\d+)$", r"\1/\2", folder.name)  # as SemanticKITTI has it
+                name = scan + ("" if len(runs) == 1 else f", {run.name}")
                 shown.append(_scan(name, chosen, len(every)))
     if not shown:
         return ""

@@ -41,7 +41,7 @@ def score_table(result: dict[str, Any]) -> Table:
     """Build a table with a row per class and mean, a column over all points and one per band of distance."""
     bands = {band: values for band, values in result["distance"].items() if values["points"]}
     table = Table()
-    table.add_column("class")
+    table.add_column("class", min_width=max(map(len, [*result["iou"], *MEANS])))
     for column in ("IoU %", *bands):
         table.add_column(column, justify="right")
     for name, iou in result["iou"].items():

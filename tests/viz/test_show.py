@@ -28,6 +28,19 @@ def test_a_folder_with_truth_and_predictions(tmp_path: Path, capsys: pytest.Capt
     assert all(scan["truth"] == scan["prediction"] for scan in held(page))
 
 
+def test_predictions_beside_the_scans_are_not_taken_for_truth(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "data", {"08": 1}) / "08"
+    (root / "labels/predict.json").write_text("{}")
+    run("viewer", [f"input={root / 'velodyne'}", f"output={tmp_path / 'a.html'}", f"predictions={root / 'labels'}"])
+    (root / "labels/predict.json").unlink()
+    (root / "labels/000000.label").rename(root / "other.label")
+    run(
+        "viewer", [f"input={root / 'velodyne'}", f"output={tmp_path / 'b.html'}", f"predictions={root / 'other.label'}"]
+    )
+    for page in ("a.html", "b.html"):
+        assert "prediction" in held(tmp_path / page)[0] and "truth" not in held(tmp_path / page)[0]
+
+
 @pytest.mark.parametrize("name", ["alone.bin", "folder/alone.bin"])
 def test_one_scan_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     root = write_dataset(tmp_path / "data", {"08": 1})

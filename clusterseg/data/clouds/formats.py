@@ -48,7 +48,10 @@ def _reader(path: Path) -> Callable[[Path, Layout], Cloud]:
     if bag.is_recording(path):
         return lambda path, layout: bag.refuse(path, layout.topic)
     if path.suffix.lower() not in _READERS:
-        raise UserError(f"{path}: cannot read {path.suffix or 'files without an ending'}; expected one of {SUFFIXES}")
+        raise UserError(
+            f"{path}: cannot read {path.suffix or 'files without an ending'}; expected one of {', '.join(SUFFIXES)}; "
+            "write other formats as .npy, float32, with columns=[...]"
+        )
     if not path.is_file():
         raise UserError(f"{path}: no such file; check input")
     return _read_file

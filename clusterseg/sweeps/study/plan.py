@@ -108,6 +108,7 @@ class Plan:
         also: Further metrics to compare; a `*` at the end stands for all that begin so.
         groups: Means of several metrics, compared as one figure each: their names, with `*` as in `also`, by a name.
         pairs: Comparisons of an arm with another one than the baseline.
+        given: What a command line calls it: its name, or the path of its file.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Plan:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
     by_seed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    given: str = ""
 
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, seed by seed, so that a study cut short has whole pairs.
@@ -168,6 +170,7 @@ def read_plan(study: str) -> Plan:
         {name: tuple(metrics) for name, metrics in file.groups.items()},
         tuple(file.pairs),
         {seed: tuple(settings) for seed, settings in file.by_seed.items()},
+        study,
     )
 
 

@@ -126,11 +126,11 @@ def markdown(plan: Plan, arms: Sequence[Arm], tables: Mapping[str, Table]) -> st
 
 def _facts(plan: Plan, arms: Sequence[Arm]) -> list[str]:
     done, planned = sum(arm.runs for arm in arms), len(plan.arms) * len(plan.seeds)
-    state = "all runs finished" if done == planned else f"{done} of {planned} runs finished: not complete"
+    state = "All runs finished" if done == planned else f"{done} of {planned} runs finished: not complete"
     return [
         f"Endpoint: {plan.endpoint} of the last validation. Baseline: {plan.baseline}. {state}.",
         "",
-        f"Command: `clusterseg study run {plan.name}`, then `clusterseg study report {plan.name}`.",
+        f"Command: `clusterseg study run {plan.given}`, then `clusterseg study report {plan.given}`.",
         "",
         f"Common settings: {_settings(plan.common) or 'none'}.",
         "",

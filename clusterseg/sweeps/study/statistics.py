@@ -123,6 +123,15 @@ def detectable_effect(pairs: int, power: float = 0.8, level: float = 0.05) -> fl
     return high
 
 
+def check_scipy() -> None:
+    """Check that a report can be made.
+
+    Raises:
+        UserError: scipy is not installed.
+    """
+    _distributions()
+
+
 def _distributions() -> Any:
     try:
         from scipy import stats
