@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from clusterseg.callbacks.progress import LineProgress
@@ -19,6 +20,7 @@ def lines(terms: dict[str, Tensor], capsys: pytest.CaptureFixture[str]) -> list[
         num_training_batches=24,
         current_epoch=2,
         global_step=51,
+        state=SimpleNamespace(fn=TrainerFn.FITTING),
     )
     task: Any = SimpleNamespace(terms=terms)
     callback = LineProgress(seconds=60)
@@ -37,3 +39,17 @@ def test_a_line_names_the_terms_of_the_loss(capsys: pytest.CaptureFixture[str]) 
 def test_a_single_term_is_the_loss(capsys: pytest.CaptureFixture[str]) -> None:
     said = lines({"ce": torch.tensor(4.1449)}, capsys)
     assert said == ["epoch 2 step 51 batch 1/24  train/loss 4.145  train/miou_present 0.25"]
+
+
+def test_a_score_without_a_training_has_no_step(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer: Any = SimpleNamespace(
+        callback_metrics={"val/miou": torch.tensor(0.5)},
+        num_val_batches=[12],
+        current_epoch=0,
+        global_step=0,
+        state=SimpleNamespace(fn=TrainerFn.VALIDATING),
+    )
+    callback, task = LineProgress(), SimpleNamespace()
+    callback.on_validation_batch_end(trainer, task, None, None, 0)  # type: ignore[arg-type]
+    callback.on_validation_end(trainer, task)  # type: ignore[arg-type]
+    assert capsys.readouterr().out.splitlines() == ["evaluating, batch 1/12"]
