@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clusterseg.config.signatures import nearest
 from clusterseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def _require_classes(mapping: _Mapping, target: LabelMap, where: str) -> None:
     unknown = [name for name in mapping.classes if name not in target.class_names]
     if unknown:
         raise UserError(
-            f"{where}: classes {', '.join(unknown)}: onto={mapping.onto} has no such class; "
-            f"it has {', '.join(target.class_names)}"
+            f"{where}: classes {', '.join(unknown)}: onto={mapping.onto} has no such class"
+            f"{nearest(unknown[0], target.class_names)}; it has {', '.join(target.class_names)}"
         )
 
 
