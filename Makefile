@@ -21,7 +21,7 @@ setup: .venv/installed
 	@touch $@
 
 # The scans of conf/experiment/demo.yaml.
-DEMO := data.recipe.scans=16 data.recipe.beams=32 data.recipe.azimuths=500 data.recipe.sequences=[0,1,2,3,4,5,8] data.sequences.val=[8]
+DEMO := data.recipe.seed=2 data.recipe.scans=16 data.recipe.beams=32 data.recipe.azimuths=500 data.recipe.sequences=[0,1,2,3,4,5,8] data.sequences.val=[8]
 
 demo: setup
 	$(BIN)/python train.py experiment=demo hydra.run.dir=outputs/demo overwrite=true

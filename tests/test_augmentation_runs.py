@@ -38,8 +38,11 @@ CHOICES = {
     "mix3d": ((Mix3D(transforms=[RandomRotation()]),), DEFAULT),
     "cutmix": ((InstanceCutMix(),), DEFAULT),
     "sensors": (
-        (BeamDropout(max_share=0.7, probability=0.5), OneOf([LaserMix(), PolarMix()])),
-        (*DEFAULT, RandomFlip(), RandomJitter(), RandomRemission(), RandomTranslation()),
+        (
+            BeamDropout(max_share=0.7, probability=0.3),
+            OneOf([LaserMix(probability=0.5), PolarMix(swap=0.25, paste=0.5)]),
+        ),
+        (*DEFAULT, RandomFlip(), RandomJitter(), RandomRemission(1.3, 1.3, absent=0.1), RandomTranslation()),
     ),
 }
 
