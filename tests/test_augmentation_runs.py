@@ -21,11 +21,25 @@ from clusterseg.data.augment import (
     PolarMix,
     RandomJitter,
     RandomRemission,
+    RandomSurfaces,
     RandomTranslation,
 )
 from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale
 from clusterseg.files import CONF
 
+HEIGHT = {"parking": [-0.08, 0.05], "sidewalk": [-0.1, 0.03], "other-ground": [-0.05, 0.1], "terrain": [-0.1, 0.1]}
+GAIN = {
+    "car": [0.6, 1.3],
+    "person": [0.8, 1.5],
+    "building": [0.8, 1.4],
+    "fence": [0.7, 1.4],
+    "vegetation": [0.8, 1.3],
+    "trunk": [0.8, 1.3],
+    "terrain": [0.9, 1.25],
+    "sidewalk": [0.9, 1.2],
+    "pole": [0.5, 1.2],
+    "traffic-sign": [0.25, 1.1],
+}
 DEFAULT = (RandomRotation(), RandomScale())
 CHOICES = {
     "none": ((), ()),
@@ -40,9 +54,10 @@ CHOICES = {
     "sensors": (
         (
             BeamDropout(max_share=0.7, probability=0.3),
+            RandomSurfaces(HEIGHT, GAIN),
             OneOf([LaserMix(probability=0.5), PolarMix(swap=0.25, paste=0.5)]),
         ),
-        (*DEFAULT, RandomFlip(), RandomJitter(), RandomRemission(1.3, 1.3, absent=0.1), RandomTranslation()),
+        (*DEFAULT, RandomFlip(), RandomJitter(), RandomRemission(1.4, 1.3, absent=0.1, fade=0.03), RandomTranslation()),
     ),
 }
 

@@ -11,6 +11,7 @@ from clusterseg.data.augment.labelled import LabelledScan, Mix, join
 from clusterseg.data.augment.mixing import LaserMix, Mix3D, OneOf, PolarMix
 from clusterseg.data.augment.partners import partners
 from clusterseg.data.augment.remission import RandomRemission
+from clusterseg.data.augment.surfaces import RandomSurfaces
 from clusterseg.data.augment.translate import RandomTranslation
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PolarMix",
     "RandomJitter",
     "RandomRemission",
+    "RandomSurfaces",
     "RandomTranslation",
     "RangeDropout",
     "ensure_bank",

@@ -35,6 +35,22 @@ def test_equals_a_loop_over_points_with_the_drawn_curve(seed: int) -> None:
     np.testing.assert_allclose(transform(POINTS, np.random.default_rng(seed))[:, 3], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_fades_with_the_distance_beyond_where_it_starts(seed: int) -> None:
+    plain, fading = (RandomRemission(noise=0.0, absent=0.0, fade=fade, fade_from=5.0) for fade in (0.0, 0.02))
+    before, after = (t(POINTS, np.random.default_rng(seed))[:, 3] for t in (plain, fading))
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        rng.random()  # whether, gamma, gain, whether none
+    rng.standard_normal(len(POINTS), dtype=np.float32)
+    fade = rng.uniform(0, 0.02)
+    away = [max(0.0, float(np.sqrt(x * x + y * y + z * z)) - 5.0) for x, y, z in POINTS[:, :3].astype(float)]
+    seen = (before < 1) & (before > 0)  # not clipped
+    assert (np.array(away)[seen] == 0).any() and fade * max(away) > 0.05
+    expected = [max(0.0, float(b) - fade * a) for b, a in zip(before, away, strict=True)]
+    np.testing.assert_allclose(after[seen], np.array(expected)[seen], atol=1e-6)
+
+
 def test_probabilities() -> None:
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(RandomRemission(probability=0.0)(POINTS, rng), POINTS)
@@ -43,7 +59,9 @@ def test_probabilities() -> None:
     assert not RandomRemission(absent=1.0)(POINTS, rng)[:, 3].any()
 
 
-@pytest.mark.parametrize(("name", "value"), [("gamma", 0.5), ("gain", 0.0), ("noise", -1.0), ("absent", 2.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("gamma", 0.5), ("gain", 0.0), ("noise", -1.0), ("absent", 2.0), ("fade", -1.0)]
+)
 def test_a_wrong_setting_names_its_key(name: str, value: float) -> None:
     with pytest.raises(UserError, match=rf"data.augmentation.remission.{name}.*got {value}"):
         RandomRemission(**{name: value})
