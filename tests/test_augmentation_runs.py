@@ -57,7 +57,14 @@ CHOICES = {
             RandomSurfaces(HEIGHT, GAIN),
             OneOf([LaserMix(probability=0.5), PolarMix(swap=0.25, paste=0.5)]),
         ),
-        (*DEFAULT, RandomFlip(), RandomJitter(), RandomRemission(1.4, 1.3, absent=0.1, fade=0.03), RandomTranslation()),
+        (
+            RandomRotation(0.35),
+            RandomScale(),
+            RandomFlip(),
+            RandomJitter(),
+            RandomRemission(1.4, 1.3, absent=0.1, fade=0.03),
+            RandomTranslation(),
+        ),
     ),
 }
 

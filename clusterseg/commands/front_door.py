@@ -111,7 +111,7 @@ def run(name: str, arguments: Sequence[str], program: Sequence[str] | None = Non
     def command(config: DictConfig, folder: Path) -> object:
         # Only now, for PyTorch takes seconds to load: help, and a mistake in a setting's name, come without it.
         function = getattr(import_module(f"clusterseg.commands.{own}"), own)
-        quieten()  # Lightning sets the level of its loggers when it is imported
+        quieten()  # Hydra and Lightning have set the levels of loggers; a launcher may run this in a process of its own
         return function(config, folder)
 
     run_command(own, command, with_keys(COMMANDS[name], arguments), program or [sys.argv[0]])

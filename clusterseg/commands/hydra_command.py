@@ -47,7 +47,6 @@ def run_command(config_name: str, function: Function, arguments: Sequence[str], 
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def main(config: DictConfig) -> Any:
-        quieten()  # Hydra has set up the loggers; a launcher may run a job in its own process
         sys.argv = [*program, *sys.argv[1:]]
         folder = Path(HydraConfig.get().runtime.output_dir)
         ours[0] = True

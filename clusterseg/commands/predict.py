@@ -85,9 +85,9 @@ def predict(config: DictConfig, run_dir: Path) -> dict[str, int]:
         for recording, files in bags.items() if rank() == 0 else ():
             if any(file.parent == recording for file in todo) or not all(file.is_file() for file in files):
                 write_labelled(output, recording, config.topic, targets, networks.label_map)
-    labelled = [(file, target) for file, target in targets.items() if target.with_suffix(".label").is_file()]
-    if labelled:
-        first, target = labelled[0]
+    labelled = next((pair for pair in targets.items() if pair[1].with_suffix(".label").is_file()), None)
+    if labelled is not None:
+        first, target = labelled
         hint = "" if is_message(first) else f"; to look at them: {viewing(layout, first, target, networks.label_map)}"
         log.info("labels are in %s%s", config.output, hint)
     if left_out:

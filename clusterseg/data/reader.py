@@ -148,5 +148,10 @@ def own_errors(
         if type(reader).__module__.startswith("clusterseg."):
             raise
         log.debug("%s", place, exc_info=True)
-        said = f"{type(reader).__name__} raised {type(error).__name__}: {error_line(error)}"
-        raise UserError(f"{place}: {said}; {remedy} (hydra.verbose=true shows where it was raised)") from error
+        where = "(hydra.verbose=true shows where it was raised)"
+        raise UserError(f"{place}: {raised_by(reader, error)}; {remedy} {where}") from error
+
+
+def raised_by(reader: Reader, error: Exception) -> str:
+    """Return a reader's exception in words."""
+    return f"{type(reader).__name__} raised {type(error).__name__}: {error_line(error)}"

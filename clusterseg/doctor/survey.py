@@ -13,7 +13,7 @@ from clusterseg.data.datamodule import ScanDataModule
 from clusterseg.data.dataset import none_listed, read_checked
 from clusterseg.data.label_map import LabelMap
 from clusterseg.data.loader import ScanLoader, start_worker
-from clusterseg.data.reader import Reader
+from clusterseg.data.reader import Reader, raised_by
 from clusterseg.doctor.facts import ScanFacts, measure
 from clusterseg.errors import UserError, error_line
 
@@ -136,5 +136,4 @@ class Patients(Dataset[ScanFacts]):
         except UserError as error:
             return ScanFacts(split, scan_id, source, str(error))
         except Exception as error:  # a reader of one's own may meet a damaged file with any exception
-            reason = f"{source}: {type(self.reader).__name__} raised {type(error).__name__}: {error_line(error)}"
-            return ScanFacts(split, scan_id, source, reason)
+            return ScanFacts(split, scan_id, source, f"{source}: {raised_by(self.reader, error)}")

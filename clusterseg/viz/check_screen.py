@@ -46,12 +46,13 @@ def split_table(record: dict[str, Any]) -> Table:
     for name in ("scans", "labelled"):
         table.add_row(name, *(f"{figures[name]:,}" for figures in splits.values()))
     for name, form in SPREADS.items():
-        table.add_row(SPREAD_NAMES[name], *(spread_text(figures[name], form) for figures in splits.values()))
+        table.add_row(
+            "reach, m" if name == "reach" else name, *(spread_text(figures[name], form) for figures in splits.values())
+        )
     table.caption = "minimum/median/maximum over the scans"
     return table
 
 
-SPREAD_NAMES = {"points": "points", "voxels": "voxels", "reach": "reach, m", "remission": "remission"}
 SPREADS = {"points": "{:,.0f}", "voxels": "{:,.0f}", "reach": "{:.3g}", "remission": "{:.3g}"}
 
 
