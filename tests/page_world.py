@@ -19,6 +19,8 @@ from page_commands import ROOT, Line
 from tiny import write_control
 from warm_process import command
 
+from clusterseg.sweeps.study import read_plan, read_results
+
 
 def write_kitti(root: Path) -> None:
     """All sequences of SemanticKITTI, those of the test too, with poses; two scans each."""
@@ -224,6 +226,16 @@ def provide(line: Line, folder: Path, world: World) -> None:
     for name, make in GIVEN.items():
         if re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w.-])", line.text) and not (folder / name).exists():
             make(line, world, folder / name)
+
+
+def keep_results(study: str, folder: Path) -> bool:
+    """Put the results of a study of the project where its command looks for them; says whether none is missing."""
+    kept = next((path for path in ROOT.glob(f"docs/*/{study}") if path.is_dir()), None)
+    if kept is None:
+        return True
+    shutil.copytree(kept, folder / "docs/study" / study, dirs_exist_ok=True)
+    plan = read_plan(study)
+    return len(read_results(plan, kept)) == len(list(plan.cells()))
 
 
 def forget(folder: Path) -> None:

@@ -14,7 +14,7 @@ from custom_folder import commands
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from page_commands import ROOT, Line, Session, block_lines, sessions, span_lines
-from page_world import GIVEN, World, forget, provide
+from page_world import GIVEN, World, forget, keep_results, provide
 from tiny_run import configure
 from warm_process import command
 
@@ -217,6 +217,8 @@ def run(line: Line, folder: Path, world: World) -> tuple[int, str]:
     arguments = words[1:]
     if arguments[0] == "train" and "--help" not in arguments:
         arguments += world.small_training(line.text)
+    if arguments[0] == "study" and not keep_results(arguments[2], folder):
+        arguments[1] = "report"  # to run the rest of it takes hours
     known = {"control": world.control, "kitti": world.data("semantickitti")}
     arguments += [setting.format(**known) for setting in SMALL.get(arguments[0], [])]
     if "trainer=ddp_cpu" in arguments:  # starts the other process by the name of this one's program
