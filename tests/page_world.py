@@ -117,7 +117,7 @@ class World:
         settings = [*steps, "data.num_workers=0", "data.batch_size=1", "callbacks.pictures=null"]
         if not re.search(r"init_from=streets|experiment=demo", text):  # the network of the package has its own size
             settings.append(f"model.backbone.control={self.control}")
-        if re.search(r"data=streets|experiment=demo", text):
+        if re.search(r"data=streets|experiment=(demo|streets_network)", text):
             settings.append("data.recipe={scans: 2, sequences: [0, 8], beams: 16, azimuths: 200}")
             settings.append("data.sequences={train: [0], val: [8]}")
         return settings
