@@ -1,4 +1,4 @@
-"""Buildings and fences, by shape mode."""
+"""Buildings and fences, by shape mode, and hoardings."""
 
 from __future__ import annotations
 
@@ -80,3 +80,20 @@ def fence(mode: str, length: float, rng: np.random.Generator) -> list[Part]:
         return boards + [box((x, 0, 0.8), (0.06, 0.06, 1.0), M.CONCRETE) for x in posts]
     rail = box((0, 0, 0.6), (half, 0.04, 0.16), M.STEEL, tint=1.4)
     return [rail, *(upright(x, 0.06, -0.2, 0.7, 0.06, M.STEEL) for x in posts)]
+
+
+def hoarding(length: float, height: float, surface: M, rng: np.random.Generator) -> list[Part]:
+    """A closed fence along x, as around a building site: panels that differ in tint and height, some with a gap."""
+    count = max(1, round(length / float(rng.uniform(1.8, 3.6))))
+    half = length / count / 2
+    parts = []
+    for x in np.linspace(-length / 2 + half, length / 2 - half, count):
+        top = height * float(rng.uniform(0.92, 1.0))
+        tint = float(rng.uniform(0.1, 0.4) if rng.random() < 0.2 else rng.uniform(0.7, 1.5))
+        back = float(rng.uniform(-0.06, 0.06))
+        if rng.random() < 0.15:  # a window: open between a low and a high board
+            parts += [box((x, back, z), (half, 0.04, 0.2 * top), surface, tint=tint) for z in (0.2 * top, 0.8 * top)]
+        elif rng.random() < 0.95:
+            parts.append(box((x, back, top / 2 - 0.15), (half, 0.04, top / 2 + 0.15), surface, tint=tint))
+        parts.append(upright(x - half, 0.1, -0.2, top, 0.04, M.STEEL))
+    return parts

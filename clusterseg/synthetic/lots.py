@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clusterseg.synthetic.buildings import building, fence
+from clusterseg.synthetic.buildings import building, fence, hoarding
 from clusterseg.synthetic.furniture import bench, cabinet, litter_bin
 from clusterseg.synthetic.labels import Raw
+from clusterseg.synthetic.materials import M
 from clusterseg.synthetic.people import bicycle, motorcycle
 from clusterseg.synthetic.plants import bush, crown, hedge, trunk
 from clusterseg.synthetic.roads import Road
@@ -71,6 +72,26 @@ def _boundary(site: Site, lot: Lot, rng: np.random.Generator) -> None:
             site.put(hedge(length, height, rng), Raw.VEGETATION, mode, place)
         else:
             site.put(fence(mode, length, rng), Raw.FENCE, mode, place)
+
+
+def put_hoarding(site: Site, lot: Lot, rng: np.random.Generator) -> None:
+    """A closed fence at the edge of a lot, 1.5 to 2.6 m high, with short sides that lead away from the road."""
+    height, depth = float(rng.uniform(1.5, 2.6)), float(rng.uniform(0.1, 0.8))
+    surface = (M.WOOD, M.SHEET, M.WALL, M.SLATS)[int(rng.integers(4))]
+    whole = lot.stop - lot.start
+    span = float(rng.uniform(0.3, 0.95)) * whole
+    start = float(rng.uniform(0, whole - span))
+    pieces = max(1, round(span / 7))
+    stretches = [(lot.spot((start + (k + 0.5) * span / pieces) / whole, depth), span / pieces) for k in range(pieces)]
+    for end in (start, start + span):
+        back = float(rng.uniform(2, 7))
+        x, y, heading = lot.spot(end / whole, depth + back / 2)
+        stretches.append(((x, y, heading + np.pi / 2), back))
+    for place, length in stretches:
+        middle, heading = np.array(place[:2]), place[2]
+        reach = length / 2 * np.array([np.cos(heading), np.sin(heading)])
+        if site.clear(np.stack([middle - reach, middle + reach]), 0.0):
+            site.put(hoarding(length, height, surface, rng), Raw.FENCE, "panel", place)
 
 
 def put_tree(site: Site, place: tuple[float, float, float], rng: np.random.Generator) -> None:

@@ -32,6 +32,7 @@ class Recipe:
         period: Time between two scans, in seconds. KITTI has 0.1; a longer one gives more different scans.
         max_range: In metres.
         noise: Standard deviation of ranges, in metres.
+        hoardings: Share of the blocks with a tall closed fence between pavement and lot, as around building sites.
 
     Raises:
         UserError: A setting is out of its range.
@@ -50,6 +51,7 @@ class Recipe:
     period: float = 1.0
     max_range: float = 80.0
     noise: float = 0.01
+    hoardings: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequences", tuple(sorted(set(self.sequences))))
@@ -62,6 +64,7 @@ class Recipe:
         _require(0 < self.period <= 100, "period", self.period, "seconds above 0, at most 100")
         _require(10 <= self.max_range <= 90, "max_range", self.max_range, "10 to 90 metres")
         _require(0 <= self.noise <= 1, "noise", self.noise, "0 to 1 metre")
+        _require(0 <= self.hoardings <= 1, "hoardings", self.hoardings, "0 to 1")
 
     @classmethod
     def of(cls, **settings: object) -> Recipe:
@@ -86,7 +89,10 @@ class Recipe:
     @property
     def hash(self) -> str:
         """Sixteen hexadecimal digits that change with every setting and with the version of the generator."""
-        text = json.dumps({**asdict(self), "version": VERSION}, sort_keys=True)
+        settings = {**asdict(self), "version": VERSION}
+        if not self.hoardings:
+            del settings["hoardings"]  # data sets of before it keep their hash
+        text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -107,7 +113,7 @@ class Recipe:
             mine = json.loads(self.to_json())
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"it cannot be read ({error!r})"
-        changed = [k for k in mine if k != "hash" and mine[k] != other.get(k)]
+        changed = [k for k in mine if k != "hash" and mine[k] != other.get(k, 0.0 if k == "hoardings" else None)]
         return ", ".join(f"{k} is {other.get(k)}, asked for {mine[k]}" for k in changed) or "it was changed by hand"
 
 

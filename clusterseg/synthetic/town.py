@@ -11,7 +11,7 @@ from jaxtyping import Float
 from clusterseg.synthetic.character import Character, draw_character
 from clusterseg.synthetic.ground import Ground, LocalGround
 from clusterseg.synthetic.kerbside import line_kerb
-from clusterseg.synthetic.lots import Lot, fill_lot
+from clusterseg.synthetic.lots import Lot, fill_lot, put_hoarding
 from clusterseg.synthetic.materials import M
 from clusterseg.synthetic.modes import ModeRegister
 from clusterseg.synthetic.network import lay_roads
@@ -111,13 +111,14 @@ def town_kind(sequence: int) -> str:
     return "val" if sequence in _VALIDATION else "test" if sequence >= _TEST_FROM else "train"
 
 
-def build_town(seed: int, sequence: int, seconds: float) -> Town:
+def build_town(seed: int, sequence: int, seconds: float, hoardings: float = 0.0) -> Town:
     """The town of a sequence; the same arguments give the same town on any machine.
 
     Args:
         seed: Of the data set.
         sequence: 0 to 99.
         seconds: How long the drive lasts; the main road is long enough for it.
+        hoardings: Chance that a block has a tall closed fence at its edge; the town is the same but for them.
     """
     rng = np.random.default_rng([seed, sequence])
     kind = town_kind(sequence)
@@ -129,12 +130,12 @@ def build_town(seed: int, sequence: int, seconds: float) -> Town:
     site = Site(ground, register)
     for r, road in enumerate(roads):
         for side in (0, 1):
-            _line_road(site, road, side, kinds[r][side], [seed, sequence, 1 + r, side])
+            _line_road(site, road, side, kinds[r][side], [seed, sequence, 1 + r, side], hoardings)
     movers = start_traffic(roads, character, MARGIN, register, rng)
     return Town(character, ground, site.solids(), movers, register)
 
 
-def _line_road(site: Site, road: Road, side: int, kinds: list[str], key: list[int]) -> None:
+def _line_road(site: Site, road: Road, side: int, kinds: list[str], key: list[int], hoardings: float) -> None:
     blocks = road.left if side else road.right
     stops = np.append(blocks.start[1:], road.length)
     for k, kind in enumerate(kinds):
@@ -142,6 +143,9 @@ def _line_road(site: Site, road: Road, side: int, kinds: list[str], key: list[in
         lot = Lot(road, 1 if side else -1, float(blocks.start[k]), float(stops[k]), float(blocks.lot_edge[k]))
         line_kerb(site, lot, blocks, k, rng)
         fill_lot(site, lot, kind, rng)
+        more = np.random.default_rng([*key, k, 1])
+        if more.random() < hoardings:
+            put_hoarding(site, lot, more)
 
 
 def _hills(amplitude: float, rng: np.random.Generator) -> Float[np.ndarray, "waves 4"]:
