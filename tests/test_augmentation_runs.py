@@ -27,7 +27,13 @@ from clusterseg.data.augment import (
 from clusterseg.data.transforms import RandomFlip, RandomRotation, RandomScale
 from clusterseg.files import CONF
 
-HEIGHT = {"parking": [-0.08, 0.05], "sidewalk": [-0.1, 0.03], "other-ground": [-0.05, 0.1], "terrain": [-0.1, 0.1]}
+HEIGHT = {
+    "parking": [-0.08, 0.05],
+    "sidewalk": [-0.1, 0.03],
+    "other-ground": [-0.05, 0.1],
+    "terrain": [-0.1, 0.1],
+    "traffic-sign": [-1.0, 0.6],
+}
 GAIN = {
     "car": [0.6, 1.3],
     "person": [0.8, 1.5],

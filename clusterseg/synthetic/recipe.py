@@ -16,6 +16,7 @@ VERSION = 1
 ALL_SEQUENCES = tuple(range(22))
 _LAST = 99  # 22 to 99: more towns, for whoever trains on many
 _BEAMS = (16, 32, 64)
+_LATER = {"hoardings": 0.0}  # settings of later versions, as what data sets of before them count: these keep their hash
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,8 @@ class Recipe:
     @property
     def hash(self) -> str:
         """Sixteen hexadecimal digits that change with every setting and with the version of the generator."""
-        settings = {**asdict(self), "version": VERSION}
-        if not self.hoardings:
-            del settings["hoardings"]  # data sets of before it keep their hash
-        text = json.dumps(settings, sort_keys=True)
+        settings = {key: value for key, value in asdict(self).items() if (key, value) not in _LATER.items()}
+        text = json.dumps({**settings, "version": VERSION}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -107,13 +106,13 @@ class Recipe:
     def differences(self, path: Path) -> str | None:
         """How a recipe file differs from this recipe, for a message; None when it is the same."""
         try:
-            other = json.loads(path.read_text())
+            other = {**_LATER, **json.loads(path.read_text())}
             if other["hash"] == self.hash:
                 return None
             mine = json.loads(self.to_json())
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"it cannot be read ({error!r})"
-        changed = [k for k in mine if k != "hash" and mine[k] != other.get(k, 0.0 if k == "hoardings" else None)]
+        changed = [k for k in mine if k != "hash" and mine[k] != other.get(k)]
         return ", ".join(f"{k} is {other.get(k)}, asked for {mine[k]}" for k in changed) or "it was changed by hand"
 
 
