@@ -23,7 +23,7 @@ def test_the_rest_of_the_town_is_the_same(towns):
     assert len(towns[1].solids) - len(towns[0].solids) == len(fenced - plain) > 100
 
 
-def test_they_are_fences_in_lots_taller_than_a_car(towns):
+def test_they_are_fences_that_stand_in_lots(towns):
     plain, town = towns
     old = set(rows(plain.solids))
     new = town.solids.take(np.array([row not in old for row in rows(town.solids)]))
