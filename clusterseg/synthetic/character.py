@@ -69,6 +69,16 @@ CHARACTERS: dict[str, Character] = {
 }  # fmt: skip
 """By name."""
 
+
+def narrow_character(rng: np.random.Generator) -> Character:
+    """An old quarter: narrow streets between wide pavements, with houses and their forecourts close by."""
+    return Character(
+        lots=(0.25, 0.35, 0.08, 0.03, 0.14, 0.06, 0.0, 0.04, 0.05),
+        half_width=float(rng.uniform(2.4, 3.6)), parking=0.2, pavement=(1.6, 7.0), bare=0.0, verge=0.15, hills=2.0,
+        bend=0.8, crossing=(40.0, 80.0), speed=6.0,
+    )  # fmt: skip
+
+
 _SHARES = {
     "train": (0.3, 0.38, 0.22, 0.1),
     "val": (0.25, 0.35, 0.28, 0.12),

@@ -53,7 +53,7 @@ def write_piece(root: Path, piece: Piece) -> Iterator[int]:
     """
     recipe, sequence = piece.recipe, piece.sequence
     folder = root / f"{sequence:02d}"
-    town = _town(recipe.seed, sequence, recipe.period * (recipe.scans - 1), recipe.hoardings)
+    town = _town(recipe.seed, sequence, recipe.period * (recipe.scans - 1), recipe.hoardings, recipe.narrow)
     lidar = recipe.lidar
     if piece.start == 0:
         _write_text_files(folder, town, recipe)
@@ -65,9 +65,9 @@ def write_piece(root: Path, piece: Piece) -> Iterator[int]:
 
 
 @lru_cache(maxsize=1)
-def _town(seed: int, sequence: int, seconds: float, hoardings: float) -> Town:
+def _town(seed: int, sequence: int, seconds: float, hoardings: float, narrow: float) -> Town:
     """The town of the sequence at hand: pieces of one sequence follow each other."""
-    return build_town(seed, sequence, seconds, hoardings)
+    return build_town(seed, sequence, seconds, hoardings, narrow)
 
 
 def _write_text_files(folder: Path, town: Town, recipe: Recipe) -> None:

@@ -16,7 +16,8 @@ VERSION = 1
 ALL_SEQUENCES = tuple(range(22))
 _LAST = 99  # 22 to 99: more towns, for whoever trains on many
 _BEAMS = (16, 32, 64)
-_LATER = {"hoardings": 0.0}  # settings of later versions, as what data sets of before them count: these keep their hash
+# settings of later versions, as what data sets of before them count: these keep their hash
+_LATER = {"hoardings": 0.0, "narrow": 0.0}
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Recipe:
         max_range: In metres.
         noise: Standard deviation of ranges, in metres.
         hoardings: Share of the blocks with a tall closed fence between pavement and lot, as around building sites.
+        narrow: Share of the towns with narrow streets and wide pavements.
 
     Raises:
         UserError: A setting is out of its range.
@@ -53,6 +55,7 @@ class Recipe:
     max_range: float = 80.0
     noise: float = 0.01
     hoardings: float = 0.0
+    narrow: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequences", tuple(sorted(set(self.sequences))))
@@ -66,6 +69,7 @@ class Recipe:
         _require(10 <= self.max_range <= 90, "max_range", self.max_range, "10 to 90 metres")
         _require(0 <= self.noise <= 1, "noise", self.noise, "0 to 1 metre")
         _require(0 <= self.hoardings <= 1, "hoardings", self.hoardings, "0 to 1")
+        _require(0 <= self.narrow <= 1, "narrow", self.narrow, "0 to 1")
 
     @classmethod
     def of(cls, **settings: object) -> Recipe:

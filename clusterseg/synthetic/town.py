@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from clusterseg.synthetic.character import Character, draw_character
+from clusterseg.synthetic.character import Character, draw_character, narrow_character
 from clusterseg.synthetic.ground import Ground, LocalGround
 from clusterseg.synthetic.kerbside import line_kerb
 from clusterseg.synthetic.lots import Lot, fill_lot, put_hoarding
@@ -111,7 +111,7 @@ def town_kind(sequence: int) -> str:
     return "val" if sequence in _VALIDATION else "test" if sequence >= _TEST_FROM else "train"
 
 
-def build_town(seed: int, sequence: int, seconds: float, hoardings: float = 0.0) -> Town:
+def build_town(seed: int, sequence: int, seconds: float, hoardings: float = 0.0, narrow: float = 0.0) -> Town:
     """The town of a sequence; the same arguments give the same town on any machine.
 
     Args:
@@ -119,12 +119,16 @@ def build_town(seed: int, sequence: int, seconds: float, hoardings: float = 0.0)
         sequence: 0 to 99.
         seconds: How long the drive lasts; the main road is long enough for it.
         hoardings: Chance that a block has a tall closed fence at its edge; the town is the same but for them.
+        narrow: Chance that the town has narrow streets and wide pavements.
     """
     rng = np.random.default_rng([seed, sequence])
     kind = town_kind(sequence)
     register = ModeRegister(kind)
     styles = Styles(register)
     character = draw_character(kind, rng)
+    quarter = np.random.default_rng([seed, sequence, 0, 2])
+    if quarter.random() < narrow:
+        character = narrow_character(quarter)
     roads, kinds = lay_roads(character, 2 * MARGIN + character.speed * seconds, styles, rng)
     ground = Ground(roads, _hills(character.hills, rng), styles.table())
     site = Site(ground, register)

@@ -13,7 +13,7 @@ def test_every_setting_changes_the_hash():
     base = Recipe()
     changed = {
         "scans": 21, "seed": 2, "sequences": (0, 8), "beams": 32, "azimuths": 1000, "period": 0.1,
-        "max_range": 70.0, "noise": 0.02, "hoardings": 0.5,
+        "max_range": 70.0, "noise": 0.02, "hoardings": 0.5, "narrow": 0.5,
     }  # fmt: skip
     assert set(changed) == {f.name for f in dataclasses.fields(Recipe)}
     hashes = {base.hash} | {dataclasses.replace(base, **{key: value}).hash for key, value in changed.items()}
@@ -24,9 +24,9 @@ def test_every_setting_changes_the_hash():
 def test_data_sets_of_before_a_setting_keep_their_hash_and_are_recognised(tmp_path):
     old = tmp_path / "streets.json"
     settings = json.loads(Recipe().to_json())
-    del settings["hoardings"]
+    del settings["hoardings"], settings["narrow"]
     old.write_text(json.dumps(settings))
-    assert settings["hash"] == "b1c9d4db048e2346"  # as written before there were hoardings
+    assert settings["hash"] == "b1c9d4db048e2346"  # as written before there were these two
     assert Recipe().differences(old) is None
     assert Recipe(seed=2).differences(old) == "seed is 1, asked for 2"
 
@@ -48,7 +48,7 @@ def test_settings_may_be_text():
         ("scans", "0"), ("scans", "many"), ("scans", "1.5"), ("scans", "inf"), ("seed", "-1"), ("sequences", "100"),
         ("sequences", "[]"), ("sequences", "a,b"), ("sequences", None), ("beams", "48"), ("azimuths", "3"),
         ("period", "0"), ("period", "nan"), ("max_range", "500"), ("noise", "-0.1"), ("hoardings", "1.5"),
-        ("colour", "red"),
+        ("narrow", "-1"), ("colour", "red"),
     ],
 )  # fmt: skip
 def test_wrong_settings_name_the_key(key, value):
