@@ -1,14 +1,13 @@
 """Cost of each augmentation: milliseconds of a scan of some 120,000 points, median of n.
 
-python benchmarks/augment.py [real=DIR] [n=30] [out=FILE.json]
-
-`real` is a folder in the SemanticKITTI layout, of which the first two sequences give a scan
-each; without it, two scans of streets are made. The second table is of whole samples, read from disk and voxelised:
+The first two sequences of a folder in the SemanticKITTI layout give a scan each; without one, two scans of streets are
+made. The second table is of whole samples, read from disk and voxelised:
 a mixed one reads two scans. Meant for one idle core: OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import tempfile
@@ -127,19 +126,22 @@ def print_tables(found: dict[str, dict[str, float]], points: list[int]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    given = dict(argument.split("=", 1) for argument in arguments)
+    parser = argparse.ArgumentParser("python -m benchmarks augment", description=__doc__)
+    parser.add_argument("--data", type=Path, help="real scans: a folder that holds sequences")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--out", type=Path, help="a JSON file")
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        if "real" in given:
-            root = Path(given["real"])
-        else:
+        root = given.data
+        if root is None:
             root = write_streets(Path(folder) / "streets", Recipe.of(scans="1", seed="1", sequences="0,1", period=5.0))
         reader = SemanticKittiReader(root)
         if len(chosen(reader)) < 2:
-            sys.exit(f"real={root}: holds fewer than two sequences with scans")
-        found = measure(reader, int(given.get("n", 30)))
+            sys.exit(f"--data {root}: holds fewer than two sequences with scans")
+        found = measure(reader, given.rounds)
         print_tables(found, [len(reader.read(scan_id).points) for scan_id in chosen(reader)])
-    if "out" in given:
-        Path(given["out"]).write_text(json.dumps(found, indent=2))
+    if given.out:
+        given.out.write_text(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

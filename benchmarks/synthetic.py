@@ -1,12 +1,11 @@
 """Streets beside real scans: one table, a bird's-eye picture and a range image.
 
-python benchmarks/synthetic.py [real=DIR] [out=benchmarks_out] [scans=3] [seed=1] [sequences=0,1,2,3,4,5,6,8]
-
-`real` is a folder in the SemanticKITTI layout (it holds `sequences`); without it the table shows streets alone.
+Without a folder of real scans the table shows streets alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import ROOT
 from clusterseg.synthetic import Recipe, write_streets
 from clusterseg.synthetic.labels import CLASS_OF, CLASSES
 from clusterseg.synthetic.lidar import Lidar
@@ -154,22 +154,25 @@ def print_timing(sequences: tuple[int, ...]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    given = dict(argument.split("=", 1) for argument in arguments)
-    out = Path(given.get("out", "benchmarks_out"))
-    out.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe.of(
-        scans=given.get("scans", "3"),
-        seed=given.get("seed", "1"),
-        sequences=given.get("sequences", "0,1,2,3,4,5,6,8"),
-        period=5.0,
+    parser = argparse.ArgumentParser("python -m benchmarks synthetic", description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, help="real scans in the SemanticKITTI layout: a folder that holds sequences"
     )
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "benchmarks", help="folder of the pictures")
+    parser.add_argument("--scans", default="3", help="in each sequence")
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--sequences", default="0,1,2,3,4,5,6,8")
+    given = parser.parse_args(arguments)
+    out = given.out
+    out.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe.of(scans=given.scans, seed=given.seed, sequences=given.sequences, period=5.0)
     with tempfile.TemporaryDirectory() as folder:
         root = write_streets(Path(folder) / "streets", recipe)
         sets = {"streets": [read(p) for p in sorted(root.glob("sequences/*/velodyne/*.bin"))]}
-    if "real" in given:
-        sets["real"] = [read(p) for p in sorted(Path(given["real"]).glob("sequences/*/velodyne/*.bin"))]
+    if given.data:
+        sets["real"] = [read(p) for p in sorted(given.data.glob("sequences/*/velodyne/*.bin"))]
         if not sets["real"]:
-            sys.exit(f"real={given['real']}: holds no sequences/*/velodyne/*.bin")
+            sys.exit(f"--data {given.data}: holds no sequences/*/velodyne/*.bin")
     print_table({name: statistics(scans) for name, scans in sets.items()})
     birds_eye(sets, out / "birds_eye.png")
     range_pictures(sets, out / "range_image.png")

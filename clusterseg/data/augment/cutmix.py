@@ -16,7 +16,7 @@ from clusterseg.data.augment.instances import InstanceBank
 from clusterseg.data.augment.labelled import Collect, LabelledScan, Mix, join
 from clusterseg.data.augment.occlusion import hidden
 from clusterseg.data.augment.surroundings import Surroundings
-from clusterseg.data.augment.turn import turned
+from clusterseg.data.augment.turn import turned, turned_xy
 from clusterseg.errors import UserError
 
 logger = logging.getLogger("clusterseg")
@@ -128,13 +128,14 @@ class InstanceCutMix(Mix):
         self, instance: Float32[np.ndarray, "instance_points channels"], around: Surroundings, rng: np.random.Generator
     ) -> Float32[np.ndarray, "instance_points channels"] | None:
         """Return the instance placed at the first angle where it can stand, or None."""
-        for angle in rng.uniform(-math.pi, math.pi, self.attempts).tolist():
-            placed = turned(instance, angle)
-            height = around.ground_under(placed)
+        angles = rng.uniform(-math.pi, math.pi, self.attempts).tolist()
+        heights = around.ground_at(*turned_xy(instance, angles), instance[:, 2])
+        for angle, height in zip(angles, heights, strict=True):
             if height is None:
                 continue
-            shift = height - float(placed[:, 2].min())
+            shift = height - float(instance[:, 2].min())
             if abs(shift) <= self.max_shift:
+                placed = turned(instance, angle)
                 placed[:, 2] += np.float32(shift)
                 return placed
         return None

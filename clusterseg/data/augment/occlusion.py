@@ -23,19 +23,38 @@ def hidden(
         points: x, y, z in metres in the sensor's frame, and further channels.
         things: The same for the occluding objects.
     """
+    result, distance = np.zeros(len(points), bool), _distances(things)
+    things, distance = things[finite := np.isfinite(distance)], distance[finite]
+    if not len(things):
+        return result
+    column = _columns(things)
     nearest = np.full(_COLUMNS * _ROWS, np.inf)
-    cell, distance = _cells(things)
-    np.minimum.at(nearest, cell, distance)
-    cell, distance = _cells(points)
-    return distance > nearest.take(cell) + _GAP
+    np.minimum.at(nearest, _rows(things) * _COLUMNS + column, distance)
+    occupied = np.bincount(column, minlength=_COLUMNS) > 0
+    # angles are dear: first the points behind the nearest object, of these the ones in a column with an object
+    all_distances = _distances(points)
+    chosen = np.flatnonzero((all_distances > distance.min() + _GAP) & (all_distances < np.inf))
+    column = _columns(points.take(chosen, axis=0))
+    in_column = occupied.take(column)
+    chosen, column = chosen[in_column], column[in_column]
+    cell = _rows(points.take(chosen, axis=0)) * _COLUMNS + column
+    result[chosen] = all_distances.take(chosen) > nearest.take(cell) + _GAP
+    return result
 
 
-def _cells(
-    points: Float32[np.ndarray, "points channels"],
-) -> tuple[Int64[np.ndarray, " points"], Float64[np.ndarray, " points"]]:
-    """Return the cell of each point and its distance in metres."""
-    x, y, z = np.nan_to_num(points[:, :3]).T.astype(np.float64)
-    ground_distance = np.sqrt(x * x + y * y)
-    column = np.floor((np.degrees(np.arctan2(y, x)) + 180) / _AZIMUTH_STEP).astype(np.int64) % _COLUMNS
-    row = np.floor((np.degrees(np.arctan2(z, ground_distance)) + 90) / _INCLINATION_STEP).astype(np.int64)
-    return row * _COLUMNS + column, np.sqrt(ground_distance**2 + z * z)
+def _columns(points: Float32[np.ndarray, "points channels"]) -> Int64[np.ndarray, " points"]:
+    """Return the cell of each point in azimuth; all are finite."""
+    x, y = points[:, :2].T.astype(np.float64)
+    return np.floor((np.degrees(np.arctan2(y, x)) + 180) / _AZIMUTH_STEP).astype(np.int64) % _COLUMNS
+
+
+def _rows(points: Float32[np.ndarray, "points channels"]) -> Int64[np.ndarray, " points"]:
+    """Return the cell of each point in inclination; all are finite."""
+    x, y, z = points[:, :3].T.astype(np.float64)
+    return np.floor((np.degrees(np.arctan2(z, np.sqrt(x * x + y * y))) + 90) / _INCLINATION_STEP).astype(np.int64)
+
+
+def _distances(points: Float32[np.ndarray, "points channels"]) -> Float64[np.ndarray, " points"]:
+    """Return the distance of each point in metres."""
+    x, y, z = points[:, :3].T.astype(np.float64)
+    return np.sqrt(x * x + y * y + z * z)

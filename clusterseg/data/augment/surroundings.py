@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,17 +75,44 @@ class Surroundings:
         Returns:
             The mean height of the ground points in and beside the footprint, metres.
         """
-        inside, place = _places(points, self.reach, self.cell)
-        if not len(points) or not inside.all():
+        return next(self.ground_at(points[None, :, 0], points[None, :, 1], points[:, 2], min_support))
+
+    def ground_at(
+        self,
+        x: Float32[np.ndarray, "places points"],
+        y: Float32[np.ndarray, "places points"],
+        z: Float32[np.ndarray, " points"],
+        min_support: float = 0.5,
+    ) -> Iterator[float | None]:
+        """Yield what `ground_under` returns for each of several places of one object, in their order."""
+        cells = self.lowest.size
+        usable = len(z) > 0 and bool(np.isfinite(z).all())
+        on_grid = ((np.abs(x) < self.reach) & (np.abs(y) < self.reach)).all(axis=1) & usable
+        # one grid for each place on it, stacked: the cells of a place are numbered from its layer on
+        layers = cells * np.arange(np.count_nonzero(on_grid) + 1)
+        footprint = np.unique(_cells(x[on_grid], y[on_grid], self.reach, self.cell) + layers[:-1, None])
+        neighbours = self._with_neighbours(footprint % cells)
+        supported = np.any(self.ground_count.reshape(-1).take(neighbours) > 0, axis=0)
+        near = np.unique(neighbours + footprint // cells * cells)
+        of_footprint, of_near = (
+            itertools.pairwise(np.searchsorted(keys, layers).tolist()) for keys in (footprint, near)
+        )
+        extent = float(np.ptp(z)) if usable else math.nan
+        for is_on_grid in on_grid.tolist():
+            if not is_on_grid:
+                yield None
+                continue
+            (start, stop), (first, last) = next(of_footprint), next(of_near)
+            enough = np.count_nonzero(supported[start:stop]) >= min_support * (stop - start)
+            yield self._height(near[first:last] % cells, extent) if enough else None
+
+    def _height(self, near: Int64[np.ndarray, " near"], extent: float) -> float | None:
+        """Return the mean height of the ground of cells; None if there is none, or an object would hit something."""
+        count = self.ground_count.reshape(-1).take(near).sum()
+        if count == 0:
             return None
-        neighbours = self._with_neighbours(np.unique(place))
-        counts = self.ground_count.reshape(-1)[neighbours]
-        if counts.sum() == 0 or (counts.sum(axis=0) > 0).mean() < min_support:
-            return None
-        near = np.unique(neighbours)
-        height = float(self.ground_sum.reshape(-1)[near].sum() / self.ground_count.reshape(-1)[near].sum())
-        top = height + float(np.ptp(points[:, 2]))
-        return height if self.lowest.reshape(-1)[near].min() > top else None
+        height = float(self.ground_sum.reshape(-1).take(near).sum() / count)
+        return height if self.lowest.reshape(-1).take(near).min() > height + extent else None
 
     def _with_neighbours(self, place: Int64[np.ndarray, " footprint"]) -> Int64[np.ndarray, "9 footprint"]:
         """Return each cell with its 8 neighbours; at the border a cell replaces those beyond the grid."""
@@ -102,7 +132,15 @@ def _places(
     points: Float32[np.ndarray, "points channels"], reach: float, cell: float
 ) -> tuple[Bool[np.ndarray, " points"], Int64[np.ndarray, " inside"]]:
     """Return a mask of the points on the grid, and the cell index (row-major) of each of them."""
-    x, y, z = points[:, :3].T.astype(np.float64)
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
     inside = (np.abs(x) < reach) & (np.abs(y) < reach) & np.isfinite(z)
-    row, column = (np.floor((axis[inside] + reach) / cell).astype(np.int64) for axis in (x, y))
-    return inside, row * _edge(reach, cell) + column
+    return inside, _cells(x[inside], y[inside], reach, cell)
+
+
+def _cells(
+    x: Float32[np.ndarray, "*shape"], y: Float32[np.ndarray, "*shape"], reach: float, cell: float
+) -> Int64[np.ndarray, "*shape"]:
+    """Return the cell index (row-major) of points on the grid."""
+    # rounds down, since nothing on the grid is below zero
+    row, column = (((axis.astype(np.float64) + reach) / cell).astype(np.int64) for axis in (x, y))
+    return row * _edge(reach, cell) + column

@@ -124,6 +124,22 @@ def test_surroundings_against_the_slow_reference(case: Case) -> None:
     assert 0.02 < np.mean(answers) < 0.9
 
 
+def test_several_places_at_once_are_each_place_alone(case: Case) -> None:
+    scan, bank = case
+    around = Surroundings.of(scan.points, np.isin(scan.targets, list(GROUND_IDS)))
+    rng, answers = np.random.default_rng(1), []
+    for _ in range(40):
+        thing = bank[int(rng.integers(len(bank)))]
+        places = [thing + np.float32([*rng.uniform(-60, 60, 2), 0, 0, 0]) for _ in range(8)]
+        x, y = (np.stack([place[:, axis] for place in places]) for axis in (0, 1))
+        found = list(around.ground_at(x, y, thing[:, 2]))
+        assert found == [around.ground_under(place) for place in places]
+        answers += [height is not None for height in found]
+    assert 0.02 < np.mean(answers) < 0.9
+    nothing = np.zeros((2, 0), np.float32)
+    assert list(around.ground_at(nothing, nothing, nothing[0])) == [None, None]
+
+
 def test_max_shift_refuses_what_would_be_buried(case: Case) -> None:
     scan, bank = case
     lifted = InstanceBank(bank.points + np.float32((0, 0, 2, 0, 0)), bank.starts, bank.classes, bank.class_names)
