@@ -64,10 +64,8 @@ def write_piece(root: Path, piece: Piece) -> Iterator[int]:
         yield index
 
 
-@lru_cache(maxsize=1)
-def _town(seed: int, sequence: int, seconds: float, hoardings: float, narrow: float) -> Town:
-    """The town of the sequence at hand: pieces of one sequence follow each other."""
-    return build_town(seed, sequence, seconds, hoardings, narrow)
+#: The town of the sequence at hand: pieces of one sequence follow each other.
+_town = lru_cache(maxsize=1)(build_town)
 
 
 def _write_text_files(folder: Path, town: Town, recipe: Recipe) -> None:

@@ -21,24 +21,20 @@ def hidden(
 
     Args:
         points: x, y, z in metres in the sensor's frame, and further channels.
-        things: The same for the occluding objects.
+        things: The same for the occluding objects; all are finite.
     """
-    result, distance = np.zeros(len(points), bool), _distances(things)
-    things, distance = things[finite := np.isfinite(distance)], distance[finite]
-    if not len(things):
-        return result
     column = _columns(things)
     nearest = np.full(_COLUMNS * _ROWS, np.inf)
-    np.minimum.at(nearest, _rows(things) * _COLUMNS + column, distance)
+    np.minimum.at(nearest, _rows(things) * _COLUMNS + column, _distances(things))
     occupied = np.bincount(column, minlength=_COLUMNS) > 0
-    # angles are dear: first the points behind the nearest object, of these the ones in a column with an object
-    all_distances = _distances(points)
-    chosen = np.flatnonzero((all_distances > distance.min() + _GAP) & (all_distances < np.inf))
+    distance = _distances(points)
+    chosen = np.flatnonzero(np.isfinite(distance))
     column = _columns(points.take(chosen, axis=0))
-    in_column = occupied.take(column)
-    chosen, column = chosen[in_column], column[in_column]
+    with_object = occupied.take(column)  # angles are dear: the inclination of these points only
+    chosen, column = chosen[with_object], column[with_object]
     cell = _rows(points.take(chosen, axis=0)) * _COLUMNS + column
-    result[chosen] = all_distances.take(chosen) > nearest.take(cell) + _GAP
+    result = np.zeros(len(points), bool)
+    result[chosen] = distance.take(chosen) > nearest.take(cell) + _GAP
     return result
 
 

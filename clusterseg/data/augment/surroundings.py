@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -85,9 +84,11 @@ class Surroundings:
         min_support: float = 0.5,
     ) -> Iterator[float | None]:
         """Yield what `ground_under` returns for each of several places of one object, in their order."""
+        if not len(z) or not np.isfinite(z).all():
+            yield from [None] * len(x)
+            return
         cells = self.lowest.size
-        usable = len(z) > 0 and bool(np.isfinite(z).all())
-        on_grid = ((np.abs(x) < self.reach) & (np.abs(y) < self.reach)).all(axis=1) & usable
+        on_grid = np.all(_inside(x, y, self.reach), axis=1)
         # one grid for each place on it, stacked: the cells of a place are numbered from its layer on
         layers = cells * np.arange(np.count_nonzero(on_grid) + 1)
         footprint = np.unique(_cells(x[on_grid], y[on_grid], self.reach, self.cell) + layers[:-1, None])
@@ -97,7 +98,7 @@ class Surroundings:
         of_footprint, of_near = (
             itertools.pairwise(np.searchsorted(keys, layers).tolist()) for keys in (footprint, near)
         )
-        extent = float(np.ptp(z)) if usable else math.nan
+        extent = float(np.ptp(z))
         for is_on_grid in on_grid.tolist():
             if not is_on_grid:
                 yield None
@@ -133,8 +134,15 @@ def _places(
 ) -> tuple[Bool[np.ndarray, " points"], Int64[np.ndarray, " inside"]]:
     """Return a mask of the points on the grid, and the cell index (row-major) of each of them."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    inside = (np.abs(x) < reach) & (np.abs(y) < reach) & np.isfinite(z)
+    inside = _inside(x, y, reach) & np.isfinite(z)
     return inside, _cells(x[inside], y[inside], reach, cell)
+
+
+def _inside(
+    x: Float32[np.ndarray, "*shape"], y: Float32[np.ndarray, "*shape"], reach: float
+) -> Bool[np.ndarray, "*shape"]:
+    """Return a mask of the points on the grid."""
+    return (np.abs(x) < reach) & (np.abs(y) < reach)
 
 
 def _cells(
